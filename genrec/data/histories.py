@@ -1,0 +1,82 @@
+"""Ragged item sequences: the one in-memory shape of histories everywhere in genrec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Cases", "Histories"]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """U item sequences, oldest item first, stored end to end.
+
+    Attributes:
+        items: `(M,)` int32, catalog indices of all sequences one after another.
+        offsets: `(U + 1,)` int64; sequence `u` is ``items[offsets[u]:offsets[u + 1]]``.
+    """
+
+    items: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sequences: Iterable[Sequence[int] | NDArray[np.int32]]) -> Histories:
+        """Join separate sequences (any of them may be empty)."""
+        parts = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
+        items = np.concatenate(parts) if parts else np.empty(0, np.int32)
+        return cls(items, np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of items of each sequence, `(U,)`."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, u: int) -> NDArray[np.int32]:
+        u = range(len(self))[u]
+        return self.items[self.offsets[u] : self.offsets[u + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        return (self[u] for u in range(len(self)))
+
+    def take(self, users: NDArray[np.integer]) -> Histories:
+        """Return the sequences `users`, in that order."""
+        lengths = self.lengths[users]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Histories(self.items[np.repeat(self.offsets[users], lengths) + within], offsets)
+
+    def last(self, n: int) -> Histories:
+        """Keep the newest `n` items of every sequence."""
+        lengths = np.minimum(self.lengths, n)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Histories(self.items[np.repeat(self.offsets[1:] - lengths, lengths) + within], offsets)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Evaluation cases: what a user did before, and the one item that came next.
+
+    Attributes:
+        users: `(C,)` int64, index of the case's user in the log.
+        histories: C sequences, everything known before the target.
+        targets: `(C,)` int32 catalog indices.
+    """
+
+    users: NDArray[np.int64]
+    histories: Histories
+    targets: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, cases: NDArray[np.integer]) -> Cases:
+        """Return the cases at the given positions, in that order."""
+        return Cases(self.users[cases], self.histories.take(cases), self.targets[cases])

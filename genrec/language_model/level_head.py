@@ -1,0 +1,98 @@
+"""Logits of one level's codes, and of nothing else.
+
+A causal LM's head has a row for every token of its vocabulary, 150,000 of them in current models; a code
+of level `l` competes with the `K_l` codes of its level only. This multiplies just those rows, in training
+and in decoding, for plain models and for LoRA models whose new rows live in the adapter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from genrec.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from genrec.language_model.vocabulary import CodeVocabulary
+
+__all__ = ["LevelHead"]
+
+
+class LevelHead:
+    """The rows of `model`'s head that belong to the codes of `vocabulary`."""
+
+    def __init__(self, model: PreTrainedModel, vocabulary: CodeVocabulary) -> None:
+        self.model = model
+        device = model.get_input_embeddings().weight.device
+        self.tokens = [torch.from_numpy(level).to(device) for level in vocabulary.tokens]
+        self._places = _adapter_places(model.get_output_embeddings(), self.tokens)
+
+    def logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Turn final hidden states `(…, D)` into float32 logits `(…, K_level)`."""
+        weight, bias = self._rows(level)
+        return _finish(F.linear(hidden, weight.to(hidden.dtype), bias), self.model.config).float()
+
+    def log_normalizer(self, hidden: Tensor) -> Tensor:
+        """Log of the softmax denominator over the whole LM vocabulary, `(…)` float32."""
+        logits = _finish(self.model.get_output_embeddings()(hidden), self.model.config)
+        return logits.float().logsumexp(-1)
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Compare with the model's own forward pass.
+
+        Raises:
+            InputError: the model turns hidden states into logits in a way that is not supported.
+        """
+        ids = torch.stack([level[:1] for level in self.tokens]).view(1, -1)
+        mode, _ = self.model.training, self.model.eval()
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        full = self.model(input_ids=ids, use_cache=False).logits.float()
+        self.model.train(mode)
+        for level, tokens in enumerate(self.tokens):
+            if not torch.allclose(self.logits(hidden, level), full[..., tokens], atol=1e-2, rtol=1e-2):
+                raise InputError(
+                    f"{type(self.model).__name__} computes its logits in an unknown way, so codes cannot be "
+                    "scored exactly: choose another causal language model"
+                )
+
+    def _rows(self, level: int) -> tuple[Tensor, Tensor | None]:
+        head = self.model.get_output_embeddings()
+        if self._places is not None:
+            return _adapter_rows(head)[self._places[level]], None
+        bias = getattr(head, "bias", None)
+        return head.weight[self.tokens[level]], None if bias is None else bias[self.tokens[level]]
+
+
+def _adapter_rows(head: nn.Module) -> Tensor:
+    """The trained rows that peft keeps for `trainable_token_indices`, `(new tokens, D)`."""
+    adapter = head.token_adapter
+    rows: Tensor = adapter.trainable_tokens_delta[adapter.active_adapters[0]]
+    return rows
+
+
+def _adapter_places(head: nn.Module, tokens: list[Tensor]) -> list[Tensor] | None:
+    """Where each level's codes stand among peft's trained rows; None for a plain head."""
+    adapter = getattr(head, "token_adapter", None)
+    if adapter is None or not adapter.active_adapters:
+        return None
+    index = torch.as_tensor(adapter.token_indices[adapter.active_adapters[0]], device=tokens[0].device)
+    order = index.argsort()
+    return [order[torch.searchsorted(index[order], level)] for level in tokens]
+
+
+def _finish(logits: Tensor, config: object) -> Tensor:
+    """Apply what some architectures do to logits after the head (Gemma, Cohere, Granite)."""
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = cap * torch.tanh(logits / cap)
+    if scale := getattr(config, "logit_scale", None):
+        logits = logits * scale
+    if scale := getattr(config, "logits_scaling", None):
+        logits = logits / scale
+    return logits

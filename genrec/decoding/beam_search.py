@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 from genrec.config import Settings
 from genrec.decoding.ancestry import Ancestry, SlidingWindow
 from genrec.decoding.filters import LeafFilter
+from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
 from genrec.language_model.level_head import LevelHead
 
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
 
     from genrec.language_model.vocabulary import CodeVocabulary
 
-__all__ = ["BeamSearch", "BeamSettings", "Normalization"]
-
-Normalization = Literal["vocabulary", "level", "catalog"]
-
+__all__ = ["BeamSearch", "BeamSettings"]
 
 class BeamSettings(Settings):
     """How the catalog is searched."""
@@ -147,8 +145,9 @@ class BeamSearch:
         self, beams: _Beams, hidden: Tensor, level: int, width: int, filtered: LeafFilter | None
     ) -> tuple[_Beams, Tensor]:
         """Extend the beams by all their children; keep each request's best `width` and their parents."""
-        child, real = self.trie.children(level, beams.nodes)
-        gain = self._log_probabilities(hidden, level, child, real)
+        child, real, gain = child_log_probabilities(
+            self.head, self.trie, hidden, level, beams.nodes, self.settings.normalization
+        )
         if filtered is not None:
             leaf_start = self.trie.leaf_start[level + 1]
             real = real & filtered.alive(leaf_start[child], leaf_start[child + 1])
@@ -156,16 +155,6 @@ class BeamSearch:
         best = total.topk(min(width, total.shape[1]), dim=1)
         nodes = child.flatten(1).gather(1, best.indices)
         return _Beams(nodes, best.values), best.indices // child.shape[2]
-
-    def _log_probabilities(self, hidden: Tensor, level: int, child: Tensor, real: Tensor) -> Tensor:
-        """Log-probability of each child's code, `(R, W, C)`, from hidden states `(R, W, D)`."""
-        logits = self.head.logits(hidden, level)
-        picked = logits.gather(2, self.trie.code[level][child])
-        if self.settings.normalization == "catalog":
-            return picked.masked_fill(~real, -torch.inf).log_softmax(-1)
-        if self.settings.normalization == "level":
-            return picked - logits.logsumexp(-1, keepdim=True)
-        return picked - self.head.log_normalizer(hidden)[..., None]
 
     def _decode(self, code: Tensor, level: int, ancestry: Ancestry, cache: object) -> Tensor:
         """Run the newest code `(R, W)` of every beam as one query token; return hidden states `(R, W, D)`."""

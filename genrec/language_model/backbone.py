@@ -104,7 +104,9 @@ class LanguageModel:
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors; for LoRA the adapter only) and tokenizer."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+        # The adapter holds the code rows already; peft would add the whole resized tables to it.
+        options = {"save_embedding_layers": False} if _is_peft(self.model) else {}
+        self.model.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
 
     @classmethod

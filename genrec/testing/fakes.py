@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from genrec.language_model.vocabulary import CodeVocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["ARCHITECTURES", "TinyCatalog", "tiny_causal_lm"]
+__all__ = ["ARCHITECTURES", "TinyCatalog", "save_tiny_pretrained", "tiny_causal_lm"]
 
 _SHAPE: dict[str, Any] = {
     "hidden_size": 32,
@@ -101,3 +102,20 @@ class TinyCatalog:
         """A start token and the history's codes."""
         tokens = self.vocabulary.encode(self.codes[history]).ravel() if history else np.empty(0, int)
         return [0, *(int(token) for token in tokens)]
+
+
+def save_tiny_pretrained(folder: Path, architecture: str, seed: int = 0) -> Path:
+    """Write a random "pretrained" causal LM with a word tokenizer, as `from_pretrained` expects it."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "<s>", "A", "shopper", "chose", "these", "products", ",", "oldest", "first", ":"]
+    model = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106
+    model.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>", bos_token="<s>")  # noqa: S106
+    tokenizer.save_pretrained(folder)
+    # Real checkpoints pad their tables: more rows than the tokenizer has tokens.
+    tiny_causal_lm(architecture, len(words) + 3, seed).save_pretrained(folder)
+    return folder

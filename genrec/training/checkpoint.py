@@ -1,0 +1,119 @@
+"""Training state in one safetensors file: weights that train, optimizer moments, random state, progress.
+
+A file is written under a temporary name and renamed, so it is whole or absent. The newest two are kept: if
+the newest cannot be read, the one before it is used and the log says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+__all__ = ["Checkpoints"]
+
+log = logging.getLogger(__name__)
+_KEEP = 2
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training run, in one folder."""
+
+    folder: Path
+
+    def save(
+        self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+    ) -> None:
+        """Write the state after `step` optimizer steps and drop all but the newest two files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"weight.{name}": p.detach() for name, p in _trainable(module).items()}
+        tensors |= _moments(module, optimizer)
+        tensors["random.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        _write(self.folder / f"step-{step:08d}.safetensors", tensors, {"step": step} | progress)
+        for old in self._files()[:-_KEEP]:
+            old.unlink()
+
+    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+        """Load the newest readable state into `module` and `optimizer`.
+
+        Returns:
+            The progress that was saved with it, ``step`` included; None when there is no checkpoint.
+        """
+        for path in reversed(self._files()):
+            try:
+                tensors, progress = _read(path)
+            except (SafetensorError, OSError, ValueError, KeyError) as error:
+                log.warning("checkpoint %s cannot be read (%s): using the one before it", path.name, error)
+                continue
+            _load_weights(module, tensors)
+            _load_moments(module, optimizer, tensors)
+            torch.set_rng_state(tensors["random.cpu"])
+            if torch.cuda.is_available() and "random.cuda" in tensors:
+                torch.cuda.set_rng_state(tensors["random.cuda"])
+            return progress
+        return None
+
+    def save_best(self, module: nn.Module) -> None:
+        """Keep the weights that validate best."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"weight.{name}": p.detach() for name, p in _trainable(module).items()}
+        _write(self.folder / "best.safetensors", tensors, {})
+
+    def load_best(self, module: nn.Module) -> None:
+        """Put the best weights back."""
+        _load_weights(module, _read(self.folder / "best.safetensors")[0])
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.safetensors"))
+
+
+def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"optimizer.{name}.{key}": torch.as_tensor(value)
+        for name, parameter in _trainable(module).items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+@torch.no_grad()
+def _load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in _trainable(module).items():
+        parameter.copy_(tensors[f"weight.{name}"])
+
+
+def _load_moments(
+    module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    for name, parameter in _trainable(module).items():
+        prefix = f"optimizer.{name}."
+        found = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        # AdamW counts its steps on the CPU; its moments live beside their parameter.
+        moments = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+        optimizer.state[parameter].update(moments)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".writing")
+    whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    save_file(whole, temporary, metadata={"progress": json.dumps(progress)})
+    temporary.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+        return {name: file.get_tensor(name) for name in file.keys()}, progress  # noqa: SIM118

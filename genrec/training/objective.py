@@ -1,0 +1,72 @@
+"""The loss of one causal pass: every item of every sequence is a target.
+
+A sequence of n items becomes one row of tokens, prompt prefix and then `n x L` codes. The hidden state in
+front of each code predicts it, so one pass gives n targets where one sample a position would cost n passes.
+Only the level's rows of the head are multiplied; no `(B, T, V)` logits exist.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from genrec.decoding.scores import Normalization, child_log_probabilities
+from genrec.decoding.trie import Trie
+from genrec.language_model.backbone import LanguageModel
+from genrec.language_model.level_head import LevelHead
+
+__all__ = ["NextItemLoss"]
+
+
+class NextItemLoss(nn.Module):
+    """Mean negative log-likelihood of the next item, in nats an item.
+
+    Args:
+        language_model: what trains; it is a submodule, so that distributed wrappers see its parameters.
+        codes: `(N, L)` semantic IDs of the catalog.
+        trie: the catalog's tree over the same codes.
+        normalization: what each level's softmax runs over; the search should use the same.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        codes: NDArray[np.integer],
+        trie: Trie,
+        normalization: Normalization,
+    ) -> None:
+        super().__init__()
+        self.model = language_model.model
+        self.core = (language_model.core,)  # a tuple hides it: the parameters are registered once
+        self.head = LevelHead(language_model.core, language_model.vocabulary)
+        self.trie, self.normalization = trie, normalization
+        device = self.head.tokens[0].device
+        self.item_tokens = torch.from_numpy(language_model.vocabulary.encode(codes)).to(device)
+        self.prefix = torch.tensor(language_model.prefix, device=device)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Loss of a batch of item sequences `(B, n)`, padded on the right with -1."""
+        real = items >= 0
+        hidden = self._hidden(items.clamp(min=0))[real]
+        target = items[real]
+        losses = [self._level_loss(hidden[:, level], target, level) for level in range(self.trie.levels)]
+        return torch.stack(losses).sum()
+
+    def _hidden(self, items: Tensor) -> Tensor:
+        """Hidden states in front of every code, `(B, n, L, D)`."""
+        rows, n = items.shape
+        codes = self.item_tokens[items].flatten(1)
+        tokens = torch.cat([self.prefix.expand(rows, -1), codes[:, :-1]], dim=1)
+        # Padding is on the right: causal attention hides it without a mask.
+        states = self.core[0].base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        return states[:, len(self.prefix) - 1 :].unflatten(1, (n, self.trie.levels))
+
+    def _level_loss(self, hidden: Tensor, target: Tensor, level: int) -> Tensor:
+        nodes = self.trie.nodes_of(target, level)
+        child, _, log_probabilities = child_log_probabilities(
+            self.head, self.trie, hidden, level, nodes, self.normalization
+        )
+        place = self.trie.nodes_of(target, level + 1) - child[:, 0]
+        return -log_probabilities.gather(1, place[:, None]).mean()

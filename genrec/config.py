@@ -22,7 +22,9 @@ __all__ = ["Settings", "load_settings", "parse_overrides"]
 class Settings(BaseModel):
     """Base of every settings class: frozen, typed, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with the given fields changed."""
@@ -32,7 +34,9 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def load_settings(kind: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()) -> S:
+def load_settings(
+    kind: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()
+) -> S:
     """Read settings of class `kind` from a YAML file, then apply ``key=value`` words over them.
 
     Args:
@@ -64,7 +68,9 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise ConfigError(f"{word!r} is not a setting: write key=value, such as training.epochs=3")
+            raise ConfigError(
+                f"{word!r} is not a setting: write key=value, such as training.epochs=3"
+            )
         try:
             parsed[key] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -82,7 +88,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected settings as 'key: value' lines, found {type(content).__name__}")
+        raise ConfigError(
+            f"{path}: expected settings as 'key: value' lines, found {type(content).__name__}"
+        )
     return content
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["ConfigError", "DataError", "GenrecError", "InputError", "MissingExtraError", "RecommenderError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "GenrecError",
+    "InputError",
+    "MissingExtraError",
+    "RecommenderError",
+]
 
 
 class GenrecError(Exception):

@@ -41,9 +41,9 @@ class SlidingWindow:
                 f"{config.model_type} has layers of type {', '.join(sorted(unknown))}, which cannot share a "
                 "cache between beams: choose a model with full or sliding-window attention"
             )
-        size = getattr(config, "sliding_window", None)
+        size: int | None = getattr(config, "sliding_window", None)
         windowed = size is not None and (not kinds or "sliding_attention" in kinds)
-        return cls(int(size) if windowed else None, "sliding_attention" in kinds)
+        return cls(size if windowed else None, "sliding_attention" in kinds)
 
 
 class Ancestry:

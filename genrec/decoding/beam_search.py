@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BeamSearch", "BeamSettings"]
 
+
 class BeamSettings(Settings):
     """How the catalog is searched."""
 
@@ -113,7 +114,10 @@ class BeamSearch:
         return items, scores
 
     def _search_batch(
-        self, prompts: Sequence[Sequence[int] | NDArray[np.integer]], k: int, filtered: LeafFilter | None
+        self,
+        prompts: Sequence[Sequence[int] | NDArray[np.integer]],
+        k: int,
+        filtered: LeafFilter | None,
     ) -> _Beams:
         tokens, lengths = _pad(prompts, self.head.tokens[0])
         hidden, cache = self._prefill(tokens, lengths)
@@ -122,7 +126,9 @@ class BeamSearch:
         beams = _Beams(root, root.float())
         width, last = max(k, self.settings.beams), self.trie.levels - 1
         for level in range(self.trie.levels):
-            beams, parents = self._expand(beams, hidden, level, k if level == last else width, filtered)
+            beams, parents = self._expand(
+                beams, hidden, level, k if level == last else width, filtered
+            )
             if level < last:
                 ancestry.select(parents)
                 hidden = self._decode(self.trie.code[level][beams.nodes], level, ancestry, cache)
@@ -181,7 +187,9 @@ def _length_batches(lengths: Sequence[int], beams: int, budget: int) -> Iterator
         yield batch
 
 
-def _pad(prompts: Sequence[Sequence[int] | NDArray[np.integer]], filler: Tensor) -> tuple[Tensor, Tensor]:
+def _pad(
+    prompts: Sequence[Sequence[int] | NDArray[np.integer]], filler: Tensor
+) -> tuple[Tensor, Tensor]:
     """Stack ragged prompts into `(R, P)`, padded on the right with a code; return them and their lengths."""
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=filler.device)
     # A code, not the pad token: some models warn about a pad token that comes without a mask.

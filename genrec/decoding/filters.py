@@ -54,7 +54,9 @@ class LeafFilter:
         device = trie.item_leaf.device
         allowed = torch.full((len(trie),), allow is None, device=device)
         if allow is not None:
-            allowed[trie.item_leaf[torch.as_tensor(np.asarray(allow, np.int64), device=device)]] = True
+            allowed[trie.item_leaf[torch.as_tensor(np.asarray(allow, np.int64), device=device)]] = (
+                True
+            )
         shared = torch.cat([allowed.new_zeros(1, dtype=torch.int64), allowed.long().cumsum(0)])
         return cls(shared, None if deny is None else _denied_leaves(trie, allowed, deny))
 
@@ -81,5 +83,7 @@ def _denied_leaves(trie: Trie, allowed: Tensor, deny: Sequence[NDArray[np.intege
         row[: len(items)] = items
     item = torch.from_numpy(padded).to(allowed.device)
     leaf = trie.item_leaf[item.clamp(min=0)]
-    counts = (item >= 0) & allowed[leaf]  # a leaf outside the shared set must not be subtracted twice
+    counts = (item >= 0) & allowed[
+        leaf
+    ]  # a leaf outside the shared set must not be subtracted twice
     return torch.where(counts, leaf, len(trie)).sort(dim=1).values

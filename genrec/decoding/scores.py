@@ -13,7 +13,7 @@ from genrec.language_model.level_head import LevelHead
 __all__ = ["Normalization", "child_log_probabilities"]
 
 Normalization = Literal["vocabulary", "level", "catalog"]
-"""``vocabulary``: all LM tokens. ``level``: the level's codes. ``catalog``: the codes that continue to an item."""
+"""``vocabulary``: all LM tokens; ``level``: the level's codes; ``catalog``: those that lead to an item."""
 
 
 def child_log_probabilities(

@@ -72,7 +72,9 @@ class Trie:
                 f"items {int(order[twin - 1])} and {int(order[twin])} share the semantic ID "
                 f"{tuple(int(c) for c in ranked[twin])}: resolve collisions before building a trie"
             )
-        starts = [np.zeros(1, np.int64)] + [np.flatnonzero(first[:, d]) for d in range(codes.shape[1])]
+        starts = [np.zeros(1, np.int64)] + [
+            np.flatnonzero(first[:, d]) for d in range(codes.shape[1])
+        ]
         leaf_start = [np.append(s, len(codes)) for s in starts]
         child_start = [np.searchsorted(starts[d + 1], leaf_start[d]) for d in range(codes.shape[1])]
         item_leaf = np.empty(len(codes), np.int64)

@@ -136,13 +136,22 @@ class LanguageModel:
         positions = (max_items + 1) * len(codebook_sizes) + 1
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = _compact(settings.compact, len(tokenizer), positions) if compact else _pretrained(settings)
+            model = (
+                _compact(settings.compact, len(tokenizer), positions)
+                if compact
+                else _pretrained(settings)
+            )
             if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
                 model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
             initialise_rows(model, vocabulary, code_geometry(codes, vectors, codebook_sizes), seed)
             if not compact and settings.tuning == "lora":
                 model = _with_lora(model, settings, vocabulary)
-        return cls(model, tokenizer, vocabulary, _prefix(tokenizer, "" if compact else settings.instruction))
+        return cls(
+            model,
+            tokenizer,
+            vocabulary,
+            _prefix(tokenizer, "" if compact else settings.instruction),
+        )
 
     @classmethod
     def load(
@@ -165,7 +174,12 @@ class LanguageModel:
             dtype = torch.float32 if compact else getattr(torch, settings.dtype)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         model.eval()
-        return cls(model, tokenizer, vocabulary, _prefix(tokenizer, "" if compact else settings.instruction))
+        return cls(
+            model,
+            tokenizer,
+            vocabulary,
+            _prefix(tokenizer, "" if compact else settings.instruction),
+        )
 
 
 def _is_peft(model: nn.Module) -> bool:
@@ -260,7 +274,9 @@ def _trainable_tokens(model: PreTrainedModel, vocabulary: CodeVocabulary) -> dic
 
 
 def _prefix(tokenizer: PreTrainedTokenizerBase, instruction: str) -> list[int]:
-    tokens = list(tokenizer(instruction, add_special_tokens=False)["input_ids"]) if instruction else []
+    tokens = (
+        list(tokenizer(instruction, add_special_tokens=False)["input_ids"]) if instruction else []
+    )
     start = tokenizer.bos_token_id
     tokens = tokens if start is None else [start, *tokens]
     return tokens or [tokenizer.eos_token_id or 0]

@@ -7,7 +7,7 @@ and in decoding, for plain models and for LoRA models whose new rows live in the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -56,7 +56,9 @@ class LevelHead:
         full = self.model(input_ids=ids, use_cache=False).logits.float()
         self.model.train(mode)
         for level, tokens in enumerate(self.tokens):
-            if not torch.allclose(self.logits(hidden, level), full[..., tokens], atol=1e-2, rtol=1e-2):
+            if not torch.allclose(
+                self.logits(hidden, level), full[..., tokens], atol=1e-2, rtol=1e-2
+            ):
                 raise InputError(
                     f"{type(self.model).__name__} computes its logits in an unknown way, so codes cannot be "
                     "scored exactly: choose another causal language model"
@@ -70,7 +72,7 @@ class LevelHead:
         return head.weight[self.tokens[level]], None if bias is None else bias[self.tokens[level]]
 
 
-def _adapter_rows(head: nn.Module) -> Tensor:
+def _adapter_rows(head: Any) -> Tensor:
     """The trained rows that peft keeps for `trainable_token_indices`, `(new tokens, D)`."""
     adapter = head.token_adapter
     rows: Tensor = adapter.trainable_tokens_delta[adapter.active_adapters[0]]
@@ -82,7 +84,9 @@ def _adapter_places(head: nn.Module, tokens: list[Tensor]) -> list[Tensor] | Non
     adapter = getattr(head, "token_adapter", None)
     if adapter is None or not adapter.active_adapters:
         return None
-    index = torch.as_tensor(adapter.token_indices[adapter.active_adapters[0]], device=tokens[0].device)
+    index = torch.as_tensor(
+        adapter.token_indices[adapter.active_adapters[0]], device=tokens[0].device
+    )
     order = index.argsort()
     return [order[torch.searchsorted(index[order], level)] for level in tokens]
 

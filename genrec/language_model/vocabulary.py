@@ -39,12 +39,16 @@ class CodeVocabulary:
         """Add the tokens that `tokenizer` does not have yet, and return the table."""
         from transformers import AddedToken
 
-        names = [_name(level, code) for level, size in enumerate(codebook_sizes) for code in range(size)]
+        names = [
+            _name(level, code) for level, size in enumerate(codebook_sizes) for code in range(size)
+        ]
         tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
         return cls.of(tokenizer, codebook_sizes)
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, codebook_sizes: tuple[int, ...]) -> CodeVocabulary:
+    def of(
+        cls, tokenizer: PreTrainedTokenizerBase, codebook_sizes: tuple[int, ...]
+    ) -> CodeVocabulary:
         """Read the table from a tokenizer that was extended before.
 
         Raises:
@@ -148,9 +152,15 @@ def initialise_rows(
         for tokens, rows in zip(vocabulary.tokens, geometry, strict=True):
             projected = torch.from_numpy(rows) @ projection
             blank = projected.norm(dim=1) == 0
-            projected = projected / projected[~blank].std().clamp(min=1e-12) if (~blank).sum() > 1 else projected
+            projected = (
+                projected / projected[~blank].std().clamp(min=1e-12)
+                if (~blank).sum() > 1
+                else projected
+            )
             projected[blank] = torch.randn(int(blank.sum()), width, generator=generator)
-            weight[torch.from_numpy(tokens)] = (mean + spread * projected.to(mean.device)).to(weight.dtype)
+            weight[torch.from_numpy(tokens)] = (mean + spread * projected.to(mean.device)).to(
+                weight.dtype
+            )
 
 
 def _name(level: int, code: int) -> str:

@@ -40,7 +40,14 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma3-window": ("Gemma3Text", _SHAPE | {"sliding_window": 12, "query_pre_attn_scalar": 8}),
     "gpt2": (
         "GPT2",
-        {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "bos_token_id": 0, "eos_token_id": None},
+        {
+            "n_embd": 32,
+            "n_layer": 2,
+            "n_head": 4,
+            "n_positions": 256,
+            "bos_token_id": 0,
+            "eos_token_id": None,
+        },
     ),
 }
 """Architecture name -> Transformers class prefix and config values."""
@@ -57,7 +64,9 @@ def tiny_causal_lm(architecture: str, vocab_size: int, seed: int = 0) -> PreTrai
     config_class = getattr(transformers, f"{name}Config")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = transformers.AutoModelForCausalLM.from_config(config_class(vocab_size=vocab_size, **values))
+        model = transformers.AutoModelForCausalLM.from_config(
+            config_class(vocab_size=vocab_size, **values)
+        )
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
@@ -86,7 +95,9 @@ class TinyCatalog:
         """The codes' tokens, level after level."""
         starts = self.first_token + np.concatenate([[0], np.cumsum(self.codebook_sizes)])
         sizes = enumerate(self.codebook_sizes)
-        return CodeVocabulary(tuple(np.arange(starts[level], starts[level] + size) for level, size in sizes))
+        return CodeVocabulary(
+            tuple(np.arange(starts[level], starts[level] + size) for level, size in sizes)
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -100,7 +111,9 @@ class TinyCatalog:
 
     def prompt(self, history: list[int]) -> list[int]:
         """A start token and the history's codes."""
-        tokens = self.vocabulary.encode(self.codes[history]).ravel() if history else np.empty(0, int)
+        tokens = (
+            self.vocabulary.encode(self.codes[history]).ravel() if history else np.empty(0, int)
+        )
         return [0, *(int(token) for token in tokens)]
 
 
@@ -111,7 +124,19 @@ def save_tiny_pretrained(folder: Path, architecture: str, seed: int = 0) -> Path
     from tokenizers.pre_tokenizers import Whitespace
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<unk>", "<s>", "A", "shopper", "chose", "these", "products", ",", "oldest", "first", ":"]
+    words = [
+        "<unk>",
+        "<s>",
+        "A",
+        "shopper",
+        "chose",
+        "these",
+        "products",
+        ",",
+        "oldest",
+        "first",
+        ":",
+    ]
     model = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106
     model.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>", bos_token="<s>")  # noqa: S106

@@ -30,7 +30,11 @@ class Checkpoints:
     folder: Path
 
     def save(
-        self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+        self,
+        step: int,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        progress: dict[str, Any],
     ) -> None:
         """Write the state after `step` optimizer steps and drop all but the newest two files."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +57,9 @@ class Checkpoints:
             try:
                 tensors, progress = _read(path)
             except (SafetensorError, OSError, ValueError, KeyError) as error:
-                log.warning("checkpoint %s cannot be read (%s): using the one before it", path.name, error)
+                log.warning(
+                    "checkpoint %s cannot be read (%s): using the one before it", path.name, error
+                )
                 continue
             _load_weights(module, tensors)
             _load_moments(module, optimizer, tensors)
@@ -100,7 +106,11 @@ def _load_moments(
 ) -> None:
     for name, parameter in _trainable(module).items():
         prefix = f"optimizer.{name}."
-        found = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        found = {
+            key.removeprefix(prefix): value
+            for key, value in tensors.items()
+            if key.startswith(prefix)
+        }
         # AdamW counts its steps on the CPU; its moments live beside their parameter.
         moments = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
         optimizer.state[parameter].update(moments)

@@ -51,7 +51,9 @@ class NextItemLoss(nn.Module):
         real = items >= 0
         hidden = self._hidden(items.clamp(min=0))[real]
         target = items[real]
-        losses = [self._level_loss(hidden[:, level], target, level) for level in range(self.trie.levels)]
+        losses = [
+            self._level_loss(hidden[:, level], target, level) for level in range(self.trie.levels)
+        ]
         return torch.stack(losses).sum()
 
     def _hidden(self, items: Tensor) -> Tensor:
@@ -60,8 +62,10 @@ class NextItemLoss(nn.Module):
         codes = self.item_tokens[items].flatten(1)
         tokens = torch.cat([self.prefix.expand(rows, -1), codes[:, :-1]], dim=1)
         # Padding is on the right: causal attention hides it without a mask.
-        states = self.core[0].base_model(input_ids=tokens, use_cache=False).last_hidden_state
-        return states[:, len(self.prefix) - 1 :].unflatten(1, (n, self.trie.levels))
+        states: Tensor = (
+            self.core[0].base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        )
+        return states[:, len(self.prefix) - 1 :].view(rows, n, self.trie.levels, -1)
 
     def _level_loss(self, hidden: Tensor, target: Tensor, level: int) -> Tensor:
         nodes = self.trie.nodes_of(target, level)

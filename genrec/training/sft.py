@@ -115,7 +115,9 @@ def train(
         InputError: there is nothing to train on, or the loss stopped being a number.
     """
     if not len(histories.items):
-        raise InputError("there is no training interaction: every user has too few events for this split")
+        raise InputError(
+            "there is no training interaction: every user has too few events for this split"
+        )
     return _Run(loss, histories, settings, validate, Checkpoints(folder), seed).go(report)
 
 
@@ -167,7 +169,9 @@ class _Run:
             self.result.loss_count += 1
             if report is not None:
                 report(self.result.steps, self.total, value)
-            validates = self.result.steps % self.validate_every == 0 or self.result.steps == self.total
+            validates = (
+                self.result.steps % self.validate_every == 0 or self.result.steps == self.total
+            )
             if validates:
                 self._validate()
             if validates or time.monotonic() - saved >= self.settings.checkpoint_seconds:

@@ -110,7 +110,9 @@ def test_catalog_normalization_is_a_distribution_over_the_catalog():
 @settings(max_examples=40, deadline=None)
 def test_filters_equal_scoring_only_what_they_allow(data):
     sizes = data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=4).map(tuple))
-    catalog = TinyCatalog.random(data.draw(st.integers(1, 20)), sizes, seed=data.draw(st.integers(0, 99)))
+    catalog = TinyCatalog.random(
+        data.draw(st.integers(1, 20)), sizes, seed=data.draw(st.integers(0, 99))
+    )
     n = len(catalog.codes)
     model = tiny_causal_lm("llama", catalog.vocab_size)
     allow = data.draw(st.none() | st.lists(st.integers(0, n - 1), unique=True).map(np.array))
@@ -142,7 +144,9 @@ def test_a_batch_gives_what_each_request_gives_alone():
     catalog = TinyCatalog.random(80, (6, 6, 6), seed=8)
     model = tiny_causal_lm("qwen3", catalog.vocab_size)
     prompts = ragged_prompts(catalog, np.random.default_rng(9), rows=12)
-    search = BeamSearch(model, catalog.vocabulary, catalog.trie, BeamSettings(beams=8, batch_tokens=100))
+    search = BeamSearch(
+        model, catalog.vocabulary, catalog.trie, BeamSettings(beams=8, batch_tokens=100)
+    )
     items, scores = search.search(prompts, k=5)
     for row, prompt in enumerate(prompts):
         alone, alone_scores = search.search([prompt], k=5)

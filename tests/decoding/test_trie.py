@@ -28,7 +28,9 @@ def test_every_prefix_has_exactly_its_children(catalog):
         masks = trie.child_mask(depth, nodes)
         for item, codes in enumerate(catalog.codes):
             expected = {
-                int(other[depth]) for other in catalog.codes if tuple(other[:depth]) == tuple(codes[:depth])
+                int(other[depth])
+                for other in catalog.codes
+                if tuple(other[:depth]) == tuple(codes[:depth])
             }
             assert set(torch.nonzero(masks[item])[:, 0].tolist()) == expected
 
@@ -44,7 +46,9 @@ def test_leaves_and_items_are_inverse(catalog):
 
 def test_a_filter_counts_the_items_below_a_node():
     trie = Trie.build(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), (2, 2))
-    filtered = LeafFilter.build(trie, allow=np.array([0, 2, 3]), deny=[np.array([0, 1]), np.array([2])])
+    filtered = LeafFilter.build(
+        trie, allow=np.array([0, 2, 3]), deny=[np.array([0, 1]), np.array([2])]
+    )
     first, end = trie.leaf_start[1][:-1], trie.leaf_start[1][1:]
     alive = filtered.alive(first.expand(2, 2), end.expand(2, 2))
     assert alive.tolist() == [[False, True], [True, True]]

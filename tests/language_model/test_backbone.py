@@ -42,7 +42,9 @@ def test_lora_trains_the_new_rows_and_nothing_else_of_the_tables(tmp_path, archi
     lm = create(LanguageModelSettings(backbone=str(base)))
     tokens = torch.tensor(lm.vocabulary.all_tokens)
     tables = [lm.core.get_input_embeddings(), lm.core.get_output_embeddings()]
-    before = [table.token_adapter.get_merged_weights(["default"]).detach().clone() for table in tables]
+    before = [
+        table.token_adapter.get_merged_weights(["default"]).detach().clone() for table in tables
+    ]
     tune(lm, tmp_path / "run")
     for table, old in zip(tables, before, strict=True):
         new = table.token_adapter.get_merged_weights(["default"]).detach()

@@ -49,7 +49,9 @@ def test_windows_hold_every_item_once_in_order(sequences, max_items, seed):
     assert len(cut) >= short
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(1, 64), st.integers(0, 99))
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(1, 64), st.integers(0, 99)
+)
 @settings(max_examples=100, deadline=None)
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget, seed):
     lengths = np.array(lengths)
@@ -86,7 +88,9 @@ def test_loss_is_the_search_score_of_every_item(normalization):
 
 def recall_of_planted(lm, catalog, data, k=1):
     search = BeamSearch(lm.core, lm.vocabulary, catalog.trie, BeamSettings(beams=4))
-    prompts = [lm.prefix + lm.vocabulary.encode(catalog.codes[h[:3]]).ravel().tolist() for h in data]
+    prompts = [
+        lm.prefix + lm.vocabulary.encode(catalog.codes[h[:3]]).ravel().tolist() for h in data
+    ]
     items, _ = search.search(prompts, k=k)
     return float(np.mean(items[:, 0] == np.array([h[3] for h in data])))
 
@@ -94,10 +98,17 @@ def recall_of_planted(lm, catalog, data, k=1):
 def test_learns_a_planted_rule(tmp_path):
     catalog = TinyCatalog.random(12, (3, 4), seed=2)
     lm, loss = make_loss(catalog)
-    run = TrainingSettings(min_steps=150, epochs=1, learning_rate=1e-2, warmup_steps=5, validations=2)
+    run = TrainingSettings(
+        min_steps=150, epochs=1, learning_rate=1e-2, warmup_steps=5, validations=2
+    )
     data = planted()
     result = train(
-        loss, data, run, lambda: {"ndcg@10": recall_of_planted(lm, catalog, data)}, folder=tmp_path, seed=0
+        loss,
+        data,
+        run,
+        lambda: {"ndcg@10": recall_of_planted(lm, catalog, data)},
+        folder=tmp_path,
+        seed=0,
     )
     assert recall_of_planted(lm, catalog, data) > 0.95
     assert result.curve[-1]["loss"] < result.curve[0]["loss"]
@@ -152,7 +163,12 @@ def test_training_leaves_the_ambient_random_state_alone(tmp_path):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     train(
-        loss, planted(), TrainingSettings(max_steps=2), lambda: {"ndcg@10": 0.0}, folder=tmp_path, seed=0
+        loss,
+        planted(),
+        TrainingSettings(max_steps=2),
+        lambda: {"ndcg@10": 0.0},
+        folder=tmp_path,
+        seed=0,
     )
     assert torch.equal(before, torch.get_rng_state())
 

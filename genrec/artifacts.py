@@ -1,0 +1,182 @@
+"""Folders that are whole or absent, and that prove what they hold.
+
+A recommender is written into a temporary folder beside its target and renamed when it is complete. Its
+manifest, `recommender.json`, records the format version, settings, provenance and the SHA-256 of every
+other file; a folder is opened only if all of them match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from genrec.errors import InputError, RecommenderError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "atomic_file",
+    "atomic_folder",
+    "genrec_version",
+    "hash_file",
+    "provenance",
+    "read_manifest",
+    "require_free",
+    "write_manifest",
+]
+
+MANIFEST = "recommender.json"
+FORMAT_VERSION = 1
+
+
+def genrec_version() -> str:
+    """The installed version of genrec."""
+    try:
+        return version("genrec")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def provenance() -> dict[str, str]:
+    """What made an artifact: versions, and the git commit when genrec runs from a checkout."""
+    made = {name: version(name) for name in ("torch", "transformers", "numpy")}
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():
+        git = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        done = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603 fixed words
+        made["git_commit"] = done.stdout.strip()
+    return {"genrec": genrec_version()} | made
+
+
+def require_free(target: Path, *, overwrite: bool = False) -> None:
+    """Refuse a target that exists, or whose parent cannot be written.
+
+    Raises:
+        InputError: with what to do about it.
+    """
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists already: choose another --out, or pass --overwrite")
+    parent = target.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written: {error.strerror or error} ({parent})"
+        ) from None
+
+
+@contextmanager
+def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a new folder that becomes `target` when the block ends, and vanishes if it fails."""
+    require_free(target, overwrite=overwrite)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
+    building.chmod(0o755)
+    try:
+        yield building
+        if target.exists():
+            old = Path(
+                tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.absolute().parent)
+            )
+            target.rename(old / "replaced")
+            building.rename(target)
+            shutil.rmtree(old)
+        else:
+            building.rename(target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes `target` when the block ends, and vanishes if it fails.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.writing")
+    try:
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write the manifest over everything that stands in `folder`."""
+    files = {str(path.relative_to(folder)): hash_file(path) for path in _files(folder)}
+    document = {"format_version": FORMAT_VERSION} | content | {"files": files}
+    (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read and verify a recommender folder.
+
+    Raises:
+        RecommenderError: no such folder, not a recommender, another format version, or a file that is
+            missing or differs from what was saved; each says which.
+    """
+    document = _parse(folder)
+    if document.get("format_version") != FORMAT_VERSION:
+        raise RecommenderError(
+            f"{folder} has format version {document.get('format_version')!r}, this genrec "
+            f"({genrec_version()}) reads version {FORMAT_VERSION}: fit it again, or use the genrec it was "
+            f"made with ({document.get('provenance', {}).get('genrec', 'unknown')})"
+        )
+    files = document.get("files")
+    if not isinstance(files, dict):
+        raise RecommenderError(f"{folder / MANIFEST} lists no files: it was altered or cut off")
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise RecommenderError(
+                f"{path} is missing: restore the folder from a copy, or fit again"
+            )
+        if hash_file(path) != expected:
+            raise RecommenderError(
+                f"{path} is not the file that was saved (its SHA-256 differs): restore the folder from a "
+                "copy, or fit again"
+            )
+    return document
+
+
+def _parse(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise RecommenderError(
+            f"{folder} is not a folder: give the folder that 'genrec fit --out' made"
+        )
+    try:
+        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecommenderError(
+            f"{folder} is not a recommender: it has no {MANIFEST}; make one with 'genrec fit --out'"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RecommenderError(f"{folder / MANIFEST} cannot be read ({error})") from None
+    if not isinstance(document, dict):
+        raise RecommenderError(f"{folder / MANIFEST} is not a manifest: it was altered")
+    return document
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)

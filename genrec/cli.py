@@ -1,0 +1,318 @@
+"""The `genrec` command: options in, library calls, tables or JSON out.
+
+Standard output carries results only; progress and the log go to standard error. Exit status: 0 done, 1 a
+failure of ours, 2 the user's input or options (one message, no traceback).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genrec.errors import GenrecError, InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from genrec.recommender import GenerativeRecommender, Recommendation
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="genrec",
+    help="Turn a product table and a click log into an LLM recommender that can only name real items.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class Unknown(StrEnum):
+    """What to do with log rows whose item is not in the catalog."""
+
+    refuse = "refuse"
+    drop = "drop"
+
+
+class Part(StrEnum):
+    """Which cases to evaluate."""
+
+    valid = "valid"
+    test = "test"
+
+
+Folder = Annotated[Path, typer.Argument(help="A recommender folder, made by 'genrec fit'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda …")]
+TopK = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from genrec.artifacts import genrec_version
+
+        typer.echo(genrec_version())
+        raise typer.Exit
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("genrec").setLevel(level)
+
+
+@app.command(
+    epilog="[bold]Example[/]   genrec demo --out runs/demo   then   genrec recommend runs/demo --help"
+)
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Keep data and recommender in this folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit, evaluate and recommend on a synthetic shop whose best possible recall is known.
+
+    Takes about a minute on 2 cores and needs no download.
+    """
+    from genrec.demo import run_demo
+
+    result = run_demo(out)
+    if as_json:
+        _print_json(result.document)
+        return
+    for table in result.tables:
+        _print(table)
+    typer.echo(result.summary)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n"
+    "genrec fit --items items.csv --interactions clicks.csv --out runs/shop\n\n"
+    "genrec fit --items p.jsonl.gz --interactions c.parquet --item-id asin --out runs/b seed=1\n\n"
+    "genrec fit … --out runs/qwen language_model.backbone=Qwen/Qwen3-0.6B language_model.dtype=bfloat16"
+)
+def fit(
+    items: Annotated[Path, typer.Option(help="Product table: CSV, TSV, JSON lines or Parquet.")],
+    interactions: Annotated[Path, typer.Option(help="Click log, in any of these formats.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Settings, such as seed=1.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    item_id: Annotated[
+        str, typer.Option(help="Name of the item id column, in both files.")
+    ] = "item_id",
+    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    user_id: Annotated[str, typer.Option(help="Name of the user id column.")] = "user_id",
+    timestamp: Annotated[str, typer.Option(help="Name of the time column.")] = "timestamp",
+    rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
+    min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
+    unknown_items: Annotated[
+        Unknown, typer.Option(help="Log rows of unknown items.")
+    ] = Unknown.refuse,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing --out.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished fit.")] = False,
+) -> None:
+    """Fit a recommender on your product table and click log.
+
+    A fit that was interrupted goes on where it stood when the same command is run again.
+    """
+    from genrec.artifacts import require_free
+    from genrec.config import load_settings
+    from genrec.data import Catalog, CatalogColumns, InteractionColumns, Interactions, LogPolicy
+    from genrec.recommender import GenerativeRecommender
+    from genrec.settings import FitSettings
+
+    chosen = load_settings(FitSettings, config, settings or [])
+    require_free(out, overwrite=overwrite)
+    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
+    _log_lines(catalog.report.lines())
+    log = Interactions.read(
+        interactions,
+        catalog=catalog,
+        columns=InteractionColumns(
+            user_id=user_id, item_id=item_id, timestamp=timestamp, rating=rating
+        ),
+        policy=LogPolicy(unknown_items=unknown_items.value, min_rating=min_rating),
+    )
+    _log_lines([*log.report.lines(), f"{len(log.histories):,} users"])
+    work = out.with_name(f"{out.name}.partial")
+    if restart:
+        shutil.rmtree(work, ignore_errors=True)
+    recommender = GenerativeRecommender.fit(catalog, log, chosen, work=work)
+    recommender.save_pretrained(out, overwrite=overwrite)
+    shutil.rmtree(work)
+    _log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
+
+
+@app.command(epilog="[bold]Example[/]   genrec evaluate runs/shop --baselines --json results.json")
+def evaluate(
+    folder: Folder,
+    split: Annotated[
+        Part, typer.Option(help="Which cases; test is for reporting only.")
+    ] = Part.test,
+    k: Annotated[
+        list[int] | None, typer.Option("-k", "--k", min=1, help="Cut-offs [default: 5 10].")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Add the baselines' rows.")
+    ] = False,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Seen items may be recommended.")
+    ] = False,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the result here; '-' prints it and nothing else."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure a recommender on held-out items: full ranking, every user, confidence intervals."""
+    from genrec.artifacts import atomic_file
+    from genrec.evaluation import compare, rich_table
+    from genrec.measuring import measure
+
+    recommender = _open(folder, device)
+    mine, others = measure(recommender, split.value, tuple(k or (5, 10)), not keep_seen, baselines)
+    document = compare(mine, others)
+    if json_file == Path("-"):
+        _print_json(document)
+        return
+    if json_file is not None:
+        with atomic_file(json_file) as path:
+            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    _print(rich_table(mine, others))
+
+
+@app.command(
+    epilog="[bold]Examples[/]\n\n"
+    "genrec recommend runs/shop --history B004756YJA,B004ZT0SSG -k 5\n\n"
+    "genrec recommend runs/shop --input users.parquet --output recommendations.parquet"
+)
+def recommend(
+    folder: Folder,
+    history: Annotated[
+        str | None, typer.Option(help="One user's item ids, oldest first: ID,ID,…")
+    ] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", help="Many users' histories.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Parquet, JSON lines or CSV for --input.")
+    ] = None,
+    k: TopK = 10,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Seen items may be recommended.")
+    ] = False,
+    allow: Annotated[str | None, typer.Option(help="Return only these items: ID,ID,…")] = None,
+    deny: Annotated[str, typer.Option(help="Never return these items: ID,ID,…")] = "",
+    as_json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Recommend items for one history, or for a file of them.
+
+    With --input, the file has the columns of a click log; results are written as they come, and a run that
+    was interrupted goes on where it stood.
+    """
+    from genrec.batch import Request, recommend_file
+
+    if (history is None) == (input_file is None):
+        raise InputError("give either --history (one user) or --input (a file of users)")
+    if input_file is not None and output is None:
+        raise InputError("--input needs --output, the file to write")
+    if input_file is None and output is not None:
+        raise InputError("--output goes with --input; one history is printed (add --json for JSON)")
+    request = Request(k, not keep_seen, None if allow is None else _ids(allow), _ids(deny))
+    recommender = _open(folder, device)
+    if input_file is not None and output is not None:
+        users = recommend_file(recommender, input_file, output, request)
+        _log_lines([f"{users:,} users in {output}"])
+        return
+    found = recommender.recommend([_ids(history or "")], **request.options())[0]
+    if as_json:
+        _print_json({"recommendations": [vars(item) for item in found]})
+        return
+    _print(_recommendations_table(found))
+
+
+@app.command(epilog="[bold]Example[/]   genrec inspect runs/shop --json")
+def inspect(folder: Folder, as_json: Json = False) -> None:
+    """Show what a recommender is made of, and how good its semantic IDs are."""
+    from genrec.inspecting import inspect_recommender, inspection_tables
+
+    document = inspect_recommender(_open(folder, "cpu"))
+    if as_json:
+        _print_json(document)
+        return
+    for table in inspection_tables(document):
+        _print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; the console script's entry point."""
+    import os
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        app(arguments)
+    except InputError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except GenrecError as error:
+        typer.echo(f"genrec failed: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _open(folder: Path, device: str) -> GenerativeRecommender:
+    from genrec.recommender import GenerativeRecommender
+
+    return GenerativeRecommender.from_pretrained(folder, device=device)
+
+
+def _ids(words: str) -> list[str]:
+    return [word.strip() for word in words.split(",") if word.strip()]
+
+
+def _recommendations_table(found: Sequence[Recommendation]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Recommendations", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("item_id")
+    table.add_column("title", overflow="fold")
+    table.add_column("score", justify="right")
+    for place, item in enumerate(found, start=1):
+        table.add_row(str(place), item.item_id, item.title, f"{item.score:.3f}")
+    return table
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    # Piped output has no width of its own: a table must not be folded to 80 columns.
+    console.print(renderable) if console.is_terminal else Console(width=160).print(renderable)
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _log_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        logging.getLogger("genrec").info("%s", line)

@@ -1,0 +1,28 @@
+"""Catalogs, click logs and how they are split: from the user's files to arrays of integers."""
+
+from genrec.data.catalog import Catalog, CatalogColumns, ItemTemplate
+from genrec.data.histories import Cases, Histories
+from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
+from genrec.data.readers import ReadReport
+from genrec.data.split import Split, cold_items, leave_one_out, temporal, user_holdout
+from genrec.data.synthetic import SyntheticData, SyntheticShop, generate
+
+__all__ = [
+    "Cases",
+    "Catalog",
+    "CatalogColumns",
+    "Histories",
+    "InteractionColumns",
+    "Interactions",
+    "ItemTemplate",
+    "LogPolicy",
+    "ReadReport",
+    "Split",
+    "SyntheticData",
+    "SyntheticShop",
+    "cold_items",
+    "generate",
+    "leave_one_out",
+    "temporal",
+    "user_holdout",
+]

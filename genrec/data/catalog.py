@@ -1,0 +1,254 @@
+"""The catalog: every item that may be recommended, in the order of the user's file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.config import Settings
+from genrec.data.item_text import ItemTemplate, field_texts, render, split_categories
+from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
+from genrec.data.values import Place, as_ids
+from genrec.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Catalog", "CatalogColumns", "ItemTemplate"]
+
+_MAX_COMPARED_IDS = 50_000  # difflib on more takes seconds
+
+
+class CatalogColumns(Settings):
+    """What the user's file calls the columns that genrec needs."""
+
+    item_id: str = "item_id"
+    """Column of the items' ids; every row needs one."""
+    title: str = "title"
+    """Column of the titles; it may have gaps, and one called ``title`` may be absent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Items and all that is known of them; item `i` is row `i`.
+
+    Attributes:
+        table: N rows; ``item_id`` (string) first, ``title`` (string, null where missing) second,
+            then every other column as read.
+        report: what was read, and how many titles and texts are missing.
+    """
+
+    table: pa.Table
+    report: ReadReport
+
+    @classmethod
+    def read(cls, source: Source, columns: CatalogColumns | None = None) -> Catalog:
+        """Read a catalog from a file, a Hugging Face dataset or an Arrow table.
+
+        Files are CSV, TSV, JSON lines or Parquet. Ids are text whatever the file holds. A row that
+        repeats another one entirely is dropped.
+
+        Args:
+            source: the table.
+            columns: what its columns are called.
+
+        Raises:
+            DataError: the source cannot be read, has no rows or lacks a column, an id is empty, or
+                two different rows have the same id.
+        """
+        columns = columns or CatalogColumns()
+        table, name = read_table(source, texts=(columns.item_id, columns.title))
+        return cls.from_table(table, columns, source=name)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: pa.Table,
+        columns: CatalogColumns | None = None,
+        source: str = "pyarrow.Table",
+    ) -> Catalog:
+        """Build a catalog from a table in memory; `read` says what is checked."""
+        columns = columns or CatalogColumns()
+        table = _named(table, columns, source)
+        place = Place(source, columns.item_id, np.arange(1, table.num_rows + 1))
+        table = table.set_column(0, "item_id", as_ids(_combined(table["item_id"]), place))
+        kept = _distinct_rows(table, place)
+        rows, table = table.num_rows, table.take(kept)
+        dropped = {"identical row": rows - len(kept)} if len(kept) < rows else {}
+        return cls(table, ReadReport(source, rows, len(kept), dropped, _notes(table)))
+
+    def write(self, path: str | Path) -> None:
+        """Write the catalog as Parquet; `read` gives back an equal table."""
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.table, path, compression="zstd")
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """The items' ids, N of them."""
+        return list(self.table["item_id"].to_pylist())
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """The items' titles; a missing one falls back to the other fields' text, then to the id."""
+        titles = field_texts(self.table, "title", max_chars=1000)
+        if "" not in titles:
+            return titles
+        others = render(self.table, ItemTemplate())
+        names = zip(titles, others, self.item_ids, strict=True)
+        return [title or other or item_id for title, other, item_id in names]
+
+    def texts(self, template: ItemTemplate | None = None) -> list[str]:
+        """Return one line of clean text per item, for a text encoder; the id if there is none.
+
+        Raises:
+            DataError: the template names a column that the catalog lacks.
+        """
+        texts = render(self.table, template or ItemTemplate())
+        return [text or item_id for text, item_id in zip(texts, self.item_ids, strict=True)]
+
+    def labels(self, field: str = "categories") -> NDArray[np.int64] | None:
+        """Return one integer per item, equal where the deepest category is equal.
+
+        Args:
+            field: a column of category paths (lists, or ``A|B|C``), whose last entry counts, or of
+                single values such as brands.
+
+        Returns:
+            `(N,)` int64, numbered from 0 by first appearance, -1 where an item has none; None if
+            the catalog lacks the column.
+        """
+        if field not in self.table.column_names:
+            return None
+        numbers: dict[Any, int] = {}
+        deepest = [_deepest(value, field) for value in self.table[field].to_pylist()]
+        labels = [-1 if v is None else numbers.setdefault(v, len(numbers)) for v in deepest]
+        return np.asarray(labels, dtype=np.int64)
+
+    def index_of(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
+        """Return the catalog indices of items, `(n,)` int32.
+
+        Raises:
+            DataError: an id is not in the catalog; names it, its position and similar ids.
+        """
+        if isinstance(item_ids, str):
+            message = "expected a list of item ids, found one string; put it in a list"
+            raise DataError(message, value=item_ids)
+        found = [self._positions.get(item_id, -1) for item_id in item_ids]
+        if -1 in found:
+            position = found.index(-1)
+            unknown = item_ids[position]
+            message = f"item id {position + 1} of {len(found)} is not in the catalog"
+            raise DataError(f"{message}{self.similar(unknown)}", value=unknown)
+        return np.asarray(found, dtype=np.int32)
+
+    def lookup(self, item_ids: pa.Array) -> NDArray[np.int32]:
+        """Return the catalog indices of a whole column of ids, `(n,)` int32, -1 where unknown.
+
+        Hashes the catalog on every call: for millions of ids at once; `index_of` is for a few.
+        """
+        import pyarrow.compute as pc
+
+        indices = pc.index_in(item_ids, value_set=_combined(self.table["item_id"]))
+        return np.asarray(pc.fill_null(indices, -1).to_numpy(), dtype=np.int32)
+
+    def similar(self, item_id: object) -> str:
+        """Return a hint for an unknown id, such as ``"; similar ids: 'A1', 'A2'"``, or nothing."""
+        if not isinstance(item_id, str):
+            return "; item ids are text"
+        if len(self) > _MAX_COMPARED_IDS:
+            return ""
+        near = difflib.get_close_matches(item_id, self.item_ids, n=3, cutoff=0.7)
+        return f"; similar ids: {', '.join(map(repr, near))}" if near else ""
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {item_id: i for i, item_id in enumerate(self.item_ids)}
+
+
+def _combined(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
+
+
+def _named(table: pa.Table, columns: CatalogColumns, source: str) -> pa.Table:
+    """Put ``item_id`` and ``title`` first, under these names; absent titles become nulls."""
+    import pyarrow as pa
+
+    rows = Rows(source, tuple(table.column_names), iter(()))
+    rows.require(columns.item_id, "item_id")
+    if columns.title != "title":
+        rows.require(columns.title, "title")
+    for ours, theirs in (("item_id", columns.item_id), ("title", columns.title)):
+        if ours != theirs and ours in table.column_names:
+            message = f"{theirs!r} is to be the {ours}, but a column {ours!r} exists too; drop one"
+            raise DataError(message, source=source, column=ours)
+    if columns.title in table.column_names:
+        title = _as_title(table[columns.title], source, columns.title)
+    else:
+        title = pa.nulls(table.num_rows, pa.string())
+    rest = [name for name in table.column_names if name not in (columns.item_id, columns.title)]
+    named = {"item_id": table[columns.item_id], "title": title}
+    return pa.table(named | {name: table[name] for name in rest})
+
+
+def _as_title(column: pa.ChunkedArray, source: str, name: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        message = f"titles must be text, found type {column.type}"
+        raise DataError(message, source=source, column=name) from None
+
+
+def _distinct_rows(table: pa.Table, place: Place) -> NDArray[np.int64]:
+    """Return the rows to keep: the first of each id, provided that its repeats are identical."""
+    codes = _combined(table["item_id"]).dictionary_encode().indices.to_numpy()
+    _, first = np.unique(codes, return_index=True)
+    kept = np.sort(first).astype(np.int64)
+    repeats = np.setdiff1d(np.arange(len(codes)), kept)
+    originals = first[codes[repeats]]
+    # repr makes two NaN equal, which == does not
+    contents = zip(table.take(repeats).to_pylist(), table.take(originals).to_pylist(), strict=True)
+    for repeat, original, (row, other) in zip(repeats, originals, contents, strict=True):
+        if repr(row) != repr(other):
+            changed = [name for name in row if repr(row[name]) != repr(other[name])]
+            raise place.error(
+                f"the id already stands in row {original + 1} with another {', '.join(changed)}; "
+                "keep one of the two rows",
+                int(repeat),
+                row["item_id"],
+            )
+    return kept
+
+
+def _notes(table: pa.Table) -> tuple[str, ...]:
+    notes = []
+    missing = field_texts(table, "title", max_chars=1000).count("")
+    if missing == table.num_rows:
+        notes.append(f"no item has a title{nearest('title', table.column_names[2:])}")
+    elif missing:
+        notes.append(f"{missing:,} of {table.num_rows:,} items have no title")
+    if missing and (empty := render(table, ItemTemplate()).count("")):
+        notes.append(f"{empty:,} of {table.num_rows:,} items have no text at all")
+    return tuple(notes)
+
+
+def _deepest(value: Any, field: str) -> Any:
+    if field == "categories":
+        value = split_categories(value)
+    while isinstance(value, list):
+        value = next((part for part in reversed(value) if part not in (None, "", [])), None)
+    if isinstance(value, str):
+        value = value.strip()
+    return None if value in (None, "") or value != value else value

@@ -1,0 +1,253 @@
+"""Rows of a click log become arrays of numbers, batch by batch.
+
+Two shapes are read: one row an event, and one row a user with a list of items (and lists as long of
+timestamps, ratings or events). In text formats a list is JSON: ``["B01", "B02"]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from genrec.config import Settings
+from genrec.data.catalog import Catalog
+from genrec.data.readers import Rows, Source, nearest, open_rows
+from genrec.data.timestamps import Timestamps, arrow_mask
+from genrec.data.unroll import holds_lists, unroll
+from genrec.data.values import Place, as_floats, as_ids
+from genrec.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Events", "InteractionColumns", "LogPolicy", "read_events"]
+
+_MIN_BATCH_ROWS = 1 << 20
+_UNKNOWN = "unknown item"
+
+
+class InteractionColumns(Settings):
+    """What the user's file calls the columns of a click log."""
+
+    user_id: str = "user_id"
+    """Column of the users' ids; every row needs one."""
+    item_id: str = "item_id"
+    """Column of item ids, or of lists of them."""
+    timestamp: str | None = "timestamp"
+    """Column of times: integers or floats of any unit, or ISO dates. One called ``timestamp`` may
+    be absent; without times, or with None, file order is time order."""
+    rating: str = "rating"
+    """Column of numbers, read only if `LogPolicy.min_rating` is set."""
+    event: str = "event"
+    """Column of words such as ``purchase``, read only if `LogPolicy.events` is set."""
+
+
+class LogPolicy(Settings):
+    """Which interactions count."""
+
+    unknown_items: Literal["refuse", "drop"] = "refuse"
+    """What to do with rows whose item is not in the catalog."""
+    repeats: Literal["keep", "collapse_consecutive", "keep_first"] = "keep"
+    """Keep every repeat of an item by a user, only those with another item in between, or none."""
+    min_rating: float | None = Field(None, allow_inf_nan=False)
+    """Drop rows rated lower."""
+    events: tuple[str, ...] | None = Field(None, min_length=1)
+    """Drop rows of other events."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """M interactions in file order.
+
+    Attributes:
+        user_ids: `(U,)` Arrow strings, in order of first appearance.
+        users: `(M,)` int32 positions in `user_ids`.
+        items: `(M,)` int32 catalog indices.
+        timestamps: `(M,)` int64, or None if the log has no times.
+        unit: ``"us"`` if the times were dates; None where the unit is the source's own.
+        rows: interactions read.
+        dropped: interactions left out, by reason.
+        notes: what else the report should say.
+    """
+
+    user_ids: pa.Array
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    timestamps: NDArray[np.int64] | None
+    unit: str | None
+    rows: int
+    dropped: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def read_events(
+    source: Source, catalog: Catalog, columns: InteractionColumns, policy: LogPolicy
+) -> tuple[Events, str]:
+    """Read all interactions of a log.
+
+    Returns:
+        The interactions, and the name of the source for messages.
+
+    Raises:
+        DataError: a column is missing, a value is not what its column needs, an item is unknown
+            (and `policy.unknown_items` is ``"refuse"``), or no interaction is left.
+    """
+    times = [columns.timestamp] if columns.timestamp is not None else []
+    names = _names(columns, policy, found=times).values()
+    rows = open_rows(source, list(dict.fromkeys(names)))
+    _require_columns(rows, columns, policy)
+    reader = _Reader(rows, catalog, columns, policy)
+    for table in rows.grouped(max(_MIN_BATCH_ROWS, len(catalog))):
+        reader.add(table)
+    return reader.finish(), rows.source
+
+
+def _require_columns(rows: Rows, columns: InteractionColumns, policy: LogPolicy) -> None:
+    rows.require(columns.user_id, "user_id")
+    rows.require(columns.item_id, "item_id")
+    if columns.timestamp not in (None, "timestamp"):
+        rows.require(str(columns.timestamp), "timestamp")
+    if policy.min_rating is not None:
+        rows.require(columns.rating, "rating")
+    if policy.events is not None:
+        rows.require(columns.event, "event")
+
+
+class _Reader:
+    """Takes a log's batches and keeps three numbers an interaction, and each user's id once."""
+
+    def __init__(
+        self, rows: Rows, catalog: Catalog, columns: InteractionColumns, policy: LogPolicy
+    ) -> None:
+        self._source, self._columns_found = rows.source, rows.columns
+        self._names = _names(columns, policy, rows.columns)
+        self._catalog, self._policy = catalog, policy
+        self._users: list[pa.Array] = []
+        self._items: list[NDArray[np.int32]] = []
+        self._times = Timestamps()
+        self._lists: bool | None = None
+        self._rows_seen = self._read = 0
+        self._dropped: dict[str, int] = {}
+        self._first_unknown: tuple[int, str] | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next rows of the file."""
+        rows = np.arange(self._rows_seen + 1, self._rows_seen + len(table) + 1)
+        values = {part: table[name].combine_chunks() for part, name in self._names.items()}
+        self._rows_seen += len(table)
+        if self._lists is None and len(table):
+            self._lists = holds_lists(values["item"])
+        if self._lists:
+            users = values.pop("user")
+            places = {part: self._place(part, rows) for part in values}
+            users, values, rows = unroll(users, values, places)
+            values["user"] = users
+        self._read += len(rows)
+        self._encode(values, rows)
+
+    def finish(self) -> Events:
+        """Join what was taken."""
+        import pyarrow as pa
+
+        if self._first_unknown is not None and self._policy.unknown_items == "refuse":
+            raise self._unknown_error(*self._first_unknown)
+        if not any(len(part) for part in self._items):
+            raise self._nothing_left()
+        users = pa.chunked_array(self._users).unify_dictionaries()
+        times, notes = self._merge_times()
+        return Events(
+            user_ids=users.chunk(0).dictionary,
+            users=np.concatenate([chunk.indices.to_numpy() for chunk in users.chunks]),
+            items=np.concatenate(self._items),
+            timestamps=times,
+            unit=self._times.unit,
+            rows=self._read,
+            dropped=self._dropped,
+            notes=(*self._shape_notes(), *notes),
+        )
+
+    def _place(self, part: str, rows: NDArray[np.int64]) -> Place:
+        return Place(self._source, self._names[part], rows)
+
+    def _encode(self, values: dict[str, pa.Array], rows: NDArray[np.int64]) -> None:
+        users = as_ids(values["user"], self._place("user", rows))
+        items = as_ids(values["item"], self._place("item", rows))
+        indices = self._catalog.lookup(items)
+        kept = np.ones(len(rows), dtype=np.bool_)
+        for reason, wanted in self._wanted(values, rows):
+            kept = self._drop(reason, kept, wanted)
+        unknown = kept & (indices < 0)
+        if self._first_unknown is None and unknown.any():
+            first = int(np.argmax(unknown))
+            self._first_unknown = int(rows[first]), items[first].as_py()
+        kept = self._drop(_UNKNOWN, kept, ~unknown)
+        if "time" in values:
+            self._times.add(values["time"], self._place("time", rows), kept)
+        self._users.append(users.filter(arrow_mask(kept)).dictionary_encode())
+        self._items.append(indices[kept])
+
+    def _wanted(
+        self, values: dict[str, pa.Array], rows: NDArray[np.int64]
+    ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self._policy.events is not None:
+            words = values["event"].cast(pa.string())
+            named = pc.is_in(words, value_set=pa.array(self._policy.events))
+            yield "other event", named.to_numpy(zero_copy_only=False)
+        if (lowest := self._policy.min_rating) is not None:
+            rule = "the rating must be a number, since min_rating is set"
+            ratings = as_floats(values["rating"], self._place("rating", rows), rule)
+            yield f"rating below {lowest:g}", ratings >= lowest
+
+    def _drop(
+        self, reason: str, kept: NDArray[np.bool_], wanted: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        if count := int((kept & ~wanted).sum()):
+            self._dropped[reason] = self._dropped.get(reason, 0) + count
+        return kept & wanted
+
+    def _unknown_error(self, row: int, item_id: str) -> DataError:
+        count = self._dropped[_UNKNOWN]
+        total = f"{count:,} of {self._read:,} interactions are so" if count > 1 else "the only one"
+        return DataError(
+            f"the item is not in the catalog ({total}){self._catalog.similar(item_id)}. "
+            "Add it to the catalog, or drop such rows with unknown_items=drop",
+            source=self._source,
+            row=row,
+            column=self._names["item"],
+            value=item_id,
+        )
+
+    def _nothing_left(self) -> DataError:
+        reasons = [f"{count:,} dropped ({reason})" for reason, count in self._dropped.items()]
+        why = ", ".join([f"{self._read:,} read", *reasons])
+        return DataError(f"no interactions are left: {why}", source=self._source)
+
+    def _merge_times(self) -> tuple[NDArray[np.int64] | None, list[str]]:
+        if "time" not in self._names:
+            hint = nearest("timestamp", self._columns_found)
+            return None, [f"no timestamps, so file order is time order{hint}"]
+        times, factor = self._times.merge()
+        return times, [f"timestamps have fractions, kept times {factor:,}"] if factor > 1 else []
+
+    def _shape_notes(self) -> list[str]:
+        return [f"one row a user, {self._rows_seen:,} rows"] if self._lists else []
+
+
+def _names(columns: InteractionColumns, policy: LogPolicy, found: Sequence[str]) -> dict[str, str]:
+    """Return the names of the columns to use by the part they play."""
+    names = {"user": columns.user_id, "item": columns.item_id}
+    if columns.timestamp is not None and columns.timestamp in found:
+        names["time"] = columns.timestamp
+    if policy.min_rating is not None:
+        names["rating"] = columns.rating
+    if policy.events is not None:
+        names["event"] = columns.event
+    return names

@@ -1,0 +1,119 @@
+"""An item's fields become one line of clean text, the same whatever format they came in."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from genrec.config import Settings
+from genrec.data.readers import nearest
+from genrec.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ItemTemplate", "field_texts", "render", "split_categories"]
+
+_FIRST_FIELDS = ("title", "brand", "categories", "description", "price")
+_NOTHING = frozenset({"", "nan", "none", "null", "n/a", "<na>", "nat"})
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+
+
+class ItemTemplate(Settings):
+    """Which fields make an item's text, and how much of each."""
+
+    fields: tuple[str, ...] | None = None
+    """Columns in the order of the text; None takes title, brand, categories, description and price
+    where present, then every other column in file order."""
+    max_field_chars: int = Field(300, ge=1)
+    """Characters kept of one field, cut between words where possible."""
+    max_chars: int = Field(1000, ge=1)
+    """Characters kept of the whole text, likewise."""
+
+    def choose(self, columns: Sequence[str]) -> list[str]:
+        """Return the fields to use, given a catalog's columns.
+
+        Raises:
+            DataError: a field named in the settings is not a column.
+        """
+        if self.fields is None:
+            first = [name for name in _FIRST_FIELDS if name in columns]
+            return first + [name for name in columns if name not in (*first, "item_id")]
+        for name in self.fields:
+            if name not in columns:
+                message = (
+                    f"the item template names no column of the catalog{nearest(name, columns)}"
+                )
+                raise DataError(f"{message}; columns: {', '.join(columns)}", column=name)
+        return list(self.fields)
+
+
+def render(table: pa.Table, template: ItemTemplate) -> list[str]:
+    """Return one text per row: ``Title. brand: X. categories: A, B``; "" if it has no text."""
+    fields = template.choose(table.column_names)
+    columns = [field_texts(table, name, template.max_field_chars) for name in fields]
+    labels = ["" if name == "title" else f"{name}: " for name in fields]
+    rows = zip(*columns, strict=True) if columns else ([] for _ in range(table.num_rows))
+    return [_join(labels, row, template.max_chars) for row in rows]
+
+
+def field_texts(table: pa.Table, name: str, max_chars: int) -> list[str]:
+    """Return the clean text of one column, "" where a row has none."""
+    values = table[name].to_pylist()
+    if name == "categories":
+        values = [split_categories(value) for value in values]
+    return [_cut(_text(value), max_chars) for value in values]
+
+
+def split_categories(value: Any) -> Any:
+    """Split categories given as ``A|B|C`` into a list; leave anything else as it is."""
+    return value.split("|") if isinstance(value, str) and "|" in value else value
+
+
+def _join(labels: list[str], texts: Sequence[str], max_chars: int) -> str:
+    parts = [label + text.rstrip(" .") for label, text in zip(labels, texts, strict=True) if text]
+    return _cut(". ".join(parts), max_chars)
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bytes):
+        return ""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        named = ((key, _text(part)) for key, part in value.items())
+        return ", ".join(f"{key}: {text}" for key, text in named if text)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(filter(None, map(_text, value)))
+    return _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    if "&" in text:  # shops often escape twice
+        text = html.unescape(html.unescape(text))
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    text = " ".join(text.split())
+    return "" if text.lower() in _NOTHING else text
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _cut(text: str, max_chars: int) -> str:
+    if len(text) <= max_chars:
+        return text
+    head = text[: max_chars + 1]
+    space = head.rfind(" ")
+    # One long word must not cost half the text.
+    return head[: space if space > max_chars // 2 else max_chars].rstrip(" ,.;:")

@@ -1,0 +1,19 @@
+"""Baselines that need no language model: each one a `Ranker` that a model has to beat."""
+
+from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
+from genrec.evaluation.baselines.popularity import Popularity
+from genrec.evaluation.baselines.recency import Recency
+from genrec.evaluation.baselines.repeat_last import RepeatLast
+from genrec.evaluation.baselines.standard import standard_baselines
+from genrec.evaluation.baselines.text_neighbors import TextNeighbors, TextNeighborsConfig
+
+__all__ = [
+    "CoOccurrence",
+    "CoOccurrenceConfig",
+    "Popularity",
+    "Recency",
+    "RepeatLast",
+    "TextNeighbors",
+    "TextNeighborsConfig",
+    "standard_baselines",
+]

@@ -1,0 +1,297 @@
+"""From a catalog and a log to a recommender, in five steps, each of which survives a kill.
+
+    texts -> vectors -> semantic IDs -> language model -> recommender
+
+Every step leaves its result in the work folder, so a second call with the same data and settings goes on
+where the first one stood, and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.artifacts import atomic_folder, genrec_version
+from genrec.data.catalog import Catalog
+from genrec.data.histories import Cases
+from genrec.data.interactions import Interactions
+from genrec.data.split import Split
+from genrec.encoders import encode_cached, load_encoder, make_encoder
+from genrec.errors import InputError
+from genrec.evaluation import Evaluation, Protocol, evaluate
+from genrec.language_model import LanguageModel, LevelHead
+from genrec.recommender import GenerativeRecommender, Vectorizer
+from genrec.semantic_ids.base import ItemTokenizer, load_item_tokenizer, make_item_tokenizer
+from genrec.semantic_ids.collaborative import CollaborativeSignal
+from genrec.semantic_ids.semantic_ids import SemanticIds
+from genrec.settings import FitSettings
+from genrec.training import NextItemLoss, TrainingResult, train
+
+__all__ = ["fit"]
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    catalog: Catalog, interactions: Interactions, settings: FitSettings, *, work: Path | None = None
+) -> GenerativeRecommender:
+    """Fit a recommender (see `GenerativeRecommender.fit`).
+
+    Raises:
+        InputError: the data cannot be fitted with these settings, or `work` holds another unfinished fit.
+    """
+    if work is None:
+        with tempfile.TemporaryDirectory(prefix="genrec-") as folder:
+            return _Fit(catalog, interactions, settings, Path(folder)).run()
+    return _Fit(catalog, interactions, settings, work).run()
+
+
+@dataclass
+class _Fit:
+    """One fit: its inputs, its work folder, and how long each step took."""
+
+    catalog: Catalog
+    interactions: Interactions
+    settings: FitSettings
+    work: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> GenerativeRecommender:
+        """Take the five steps."""
+        data = _data_facts(self.catalog, self.interactions)
+        _claim(self.work, data, self.settings)
+        split = self.settings.split.apply(self.interactions, self.settings.seed)
+        for note in split.notes:
+            log.info("%s", note)
+        _check_catalog(self.catalog, split)
+        with self._timed("vectors"):
+            vectorizer, vectors = self._vectors(split)
+        with self._timed("semantic_ids"):
+            item_tokenizer, semantic_ids = self._semantic_ids(vectors)
+        language_model = LanguageModel.create(
+            self.settings.language_model,
+            semantic_ids.codes,
+            vectors,
+            semantic_ids.codebook_sizes,
+            max_items=self.settings.training.max_items,
+            seed=self.settings.seed,
+        )
+        language_model.model.to(self.settings.torch_device())
+        LevelHead(language_model.core, language_model.vocabulary).check()
+        recommender = GenerativeRecommender(
+            self.catalog,
+            semantic_ids,
+            item_tokenizer,
+            vectorizer,
+            language_model,
+            self.settings,
+            self.interactions,
+            data=data,
+        )
+        with self._timed("training"):
+            result = self._train(recommender, split)
+        recommender.metrics = self._metrics(recommender, split, result)
+        return recommender
+
+    def _vectors(self, split: Split) -> tuple[Vectorizer, NDArray[np.float32]]:
+        """Encode the catalog and join the vectors with co-occurrence in the training part."""
+        kept = self.work / "vectorizer"
+        texts = self.catalog.texts(self.settings.template)
+        if not kept.exists():
+            encoder = make_encoder(self.settings.encoder).fit(texts)
+            text = encode_cached(encoder, texts, self.work / "vectors")
+            with atomic_folder(kept) as building:
+                encoder.save(building / "encoder")
+                if self.settings.collaborative.weight:
+                    signal = CollaborativeSignal(self.settings.collaborative).fit(split.train, text)
+                    signal.save(building / "collaborative")
+        encoder = load_encoder(kept / "encoder")
+        text = encode_cached(encoder, texts, self.work / "vectors")
+        if not (kept / "collaborative").exists():
+            return Vectorizer(encoder, None), text
+        joined = CollaborativeSignal.load(kept / "collaborative")
+        return Vectorizer(encoder, joined), joined.transform(text, np.arange(len(texts)))
+
+    def _semantic_ids(self, vectors: NDArray[np.float32]) -> tuple[ItemTokenizer, SemanticIds]:
+        """Fit the item tokenizer and give every item a semantic ID."""
+        kept = self.work / "item_tokenizer"
+        if not kept.exists():
+            settings = self.settings.tokenizer_settings(len(self.catalog))
+            with atomic_folder(kept) as building:
+                make_item_tokenizer(settings).fit(vectors).save(building)
+        item_tokenizer = load_item_tokenizer(kept)
+        ids = SemanticIds.build(
+            self.catalog.item_ids, vectors, item_tokenizer, self.settings.collisions
+        )
+        log.info(
+            "semantic IDs: %s codes, %d items moved",
+            "x".join(map(str, ids.codebook_sizes)),
+            ids.moved,
+        )
+        return item_tokenizer, ids
+
+    def _train(self, recommender: GenerativeRecommender, split: Split) -> TrainingResult:
+        loss = NextItemLoss(
+            recommender.language_model,
+            recommender.semantic_ids.codes,
+            recommender.trie,
+            self.settings.search.normalization,
+        )
+        validate = self._validator(recommender, split.valid)
+        with _training_bar() as report:
+            return train(
+                loss,
+                split.train,
+                self.settings.training,
+                validate,
+                folder=self.work / "checkpoints",
+                seed=self.settings.seed,
+                report=report,
+            )
+
+    def _validator(
+        self, recommender: GenerativeRecommender, valid: Cases
+    ) -> Callable[[], dict[str, float]]:
+        """Measure on a fixed draw of validation cases, with few beams."""
+        limit = self.settings.validation_users
+        if len(valid) > limit:
+            chosen = np.random.default_rng(self.settings.seed).choice(
+                len(valid), limit, replace=False
+            )
+            valid = valid.take(np.sort(chosen))
+        quick = recommender.with_beams(self.settings.validation_beams)
+        return lambda: (
+            _measure(quick, valid, self.settings).metrics if len(valid) else {"ndcg@10": 0.0}
+        )
+
+    def _metrics(
+        self, recommender: GenerativeRecommender, split: Split, result: TrainingResult
+    ) -> dict[str, Any]:
+        trainable, total = recommender.language_model.parameters()
+        with self._timed("validation"):
+            valid = _measure(recommender, split.valid, self.settings) if len(split.valid) else None
+        return {
+            "validation": None if valid is None else valid.to_json(),
+            "training": {
+                "steps": result.steps,
+                "best_step": result.best_step,
+                "stopped_early": result.stopped_early,
+                "curve": result.curve,
+            },
+            "parameters": {"trainable": trainable, "total": total},
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - began
+        log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
+
+
+def _measure(recommender: GenerativeRecommender, cases: Cases, settings: FitSettings) -> Evaluation:
+    protocol = Protocol(name=settings.split.protocol, split="valid", ks=(5, 10))
+    return evaluate(recommender, cases, protocol, len(recommender.catalog))
+
+
+def _check_catalog(catalog: Catalog, split: Split) -> None:
+    if len(catalog) < 2:
+        raise InputError(
+            "the catalog has a single item: with nothing to choose from there is nothing to learn; give at "
+            "least 2 items"
+        )
+    if not len(split.train.items):
+        raise InputError(
+            f"the split {split.protocol!r} leaves no training interaction: give a longer log"
+        )
+
+
+def _data_facts(catalog: Catalog, interactions: Interactions) -> dict[str, Any]:
+    """Where the data came from and what it was, so that results can be traced to it."""
+    items = hashlib.sha256("\0".join(catalog.texts()).encode())
+    items.update("\0".join(catalog.item_ids).encode())
+    events = hashlib.sha256(interactions.histories.items.tobytes())
+    events.update(interactions.histories.offsets.tobytes())
+    return {
+        "items": {
+            "source": Path(catalog.report.source).name,
+            "rows": len(catalog),
+            "sha256": items.hexdigest(),
+        },
+        "interactions": {
+            "source": Path(interactions.report.source).name,
+            "rows": len(interactions),
+            "users": len(interactions.histories),
+            "sha256": events.hexdigest(),
+        },
+    }
+
+
+def _claim(work: Path, data: dict[str, Any], settings: FitSettings) -> None:
+    """Mark `work` as belonging to this data and these settings, or refuse another fit's folder."""
+    facts = {"genrec": genrec_version(), "data": data, "settings": settings.model_dump(mode="json")}
+    marker = work / "fit.json"
+    if marker.exists():
+        if json.loads(marker.read_text(encoding="utf-8")) != json.loads(json.dumps(facts)):
+            raise InputError(
+                f"{work} holds an unfinished fit with other data or settings: run that one again to finish "
+                "it, choose another --out, or pass --restart to discard it"
+            )
+        log.info("continuing the fit in %s", work)
+        return
+    if work.exists() and any(work.iterdir()):
+        raise InputError(f"{work} is not empty and not a fit's work folder: choose another")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise InputError(f"{work} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _training_bar() -> Iterator[Callable[[int, int, float], None]]:
+    """A bar with loss and time left, on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("training", total=None, loss=float("nan"))
+        smooth: list[float] = []
+
+        def report(step: int, total: int, loss: float) -> None:
+            smooth[:] = [loss if not smooth else 0.98 * smooth[0] + 0.02 * loss]
+            bar.update(task, completed=step, total=total, loss=smooth[0])
+
+        yield report

@@ -1,0 +1,312 @@
+"""The fitted whole: a catalog with semantic IDs, and the language model that continues histories in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.artifacts import atomic_folder, provenance, read_manifest, write_manifest
+from genrec.data.catalog import Catalog
+from genrec.data.histories import Histories
+from genrec.decoding import BeamSearch, Trie
+from genrec.errors import InputError, RecommenderError
+from genrec.evaluation.ranking import Ranking
+from genrec.language_model import LanguageModel
+from genrec.settings import FitSettings
+
+if TYPE_CHECKING:
+    from genrec.data.interactions import Interactions
+    from genrec.encoders import TextEncoder
+    from genrec.semantic_ids.base import ItemTokenizer
+    from genrec.semantic_ids.collaborative import CollaborativeSignal
+    from genrec.semantic_ids.semantic_ids import SemanticIds
+
+__all__ = ["GenerativeRecommender", "Recommendation"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        item_id: of the catalog.
+        title: for reading.
+        score: log-probability of the item's semantic ID given the history; at most 0.
+    """
+
+    item_id: str
+    title: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Vectorizer:
+    """What turns item texts into the vectors that the item tokenizer reads.
+
+    Attributes:
+        encoder: text to vectors.
+        signal: joins them with co-occurrence learned in training; None for text alone.
+    """
+
+    encoder: TextEncoder
+    signal: CollaborativeSignal | None
+
+    def vectors(self, catalog: Catalog, settings: FitSettings) -> NDArray[np.float32]:
+        """Vectors `(N, D)` of the catalog that this was fitted on, row by row."""
+        text = self.encoder.encode(catalog.texts(settings.template))
+        return text if self.signal is None else self.signal.transform(text, np.arange(len(catalog)))
+
+
+@dataclass(eq=False)
+class GenerativeRecommender:
+    """Recommends items by generating their semantic IDs; make one with `fit` or `from_pretrained`.
+
+    Attributes:
+        catalog: the items.
+        semantic_ids: their codes.
+        item_tokenizer: what made the codes.
+        vectorizer: what made the vectors behind them.
+        language_model: what continues histories.
+        settings: everything that was set.
+        log: the interactions it was fitted on, for evaluation; without user ids.
+        metrics: validation metrics, training curve and costs of the fit.
+        data: where catalog and log came from, with their hashes.
+    """
+
+    catalog: Catalog
+    semantic_ids: SemanticIds
+    item_tokenizer: ItemTokenizer
+    vectorizer: Vectorizer
+    language_model: LanguageModel
+    settings: FitSettings
+    log: Interactions
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    name: str = "genrec"
+
+    def __post_init__(self) -> None:
+        device = self.language_model.core.device
+        self.trie = Trie.build(self.semantic_ids.codes, self.semantic_ids.codebook_sizes, device)
+        self._item_tokens = self.language_model.vocabulary.encode(self.semantic_ids.codes)
+        self._search = BeamSearch(
+            self.language_model.core,
+            self.language_model.vocabulary,
+            self.trie,
+            self.settings.search,
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        catalog: Catalog,
+        log: Interactions,
+        settings: FitSettings | None = None,
+        *,
+        work: str | Path | None = None,
+    ) -> GenerativeRecommender:
+        """Fit a recommender on a catalog and its click log.
+
+        Args:
+            catalog: the items.
+            log: interactions with them.
+            settings: anything but the defaults.
+            work: a folder for intermediate results; a fit that was interrupted continues from there.
+        """
+        from genrec.fitting import fit
+
+        return fit(
+            catalog, log, settings or FitSettings(), work=None if work is None else Path(work)
+        )
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+    ) -> list[list[Recommendation]]:
+        """Recommend the `k` most likely next items for each history.
+
+        Args:
+            histories: item ids, oldest first; a history may be empty.
+            k: items wanted; a history gets fewer only when the filters leave fewer.
+            exclude_seen: never return an item of the history.
+            allow: the only items that may be returned (such as those in stock).
+            deny: items that must not be returned.
+
+        Returns:
+            For each history its recommendations, best first.
+
+        Raises:
+            InputError: `k` is not positive, or an item id is not in the catalog.
+        """
+        _check_histories(histories, k)
+        indices = Histories.of([self.catalog.index_of(history) for history in histories])
+        allowed = None if allow is None else self.catalog.index_of(list(allow))
+        denied = self.catalog.index_of(list(deny))
+        forbidden = [np.concatenate([h, denied]) if exclude_seen else denied for h in indices]
+        items, scores = self._search.search(
+            self._prompts(indices), k, allow=allowed, deny=forbidden
+        )
+        return [self._named(*row) for row in zip(items, scores, strict=True)]
+
+    def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
+        """Rank the catalog for histories of catalog indices (see `genrec.evaluation.Ranker`)."""
+        deny = list(histories) if exclude_seen else None
+        return Ranking(*self._search.search(self._prompts(histories), k, deny=deny))
+
+    def with_beams(self, beams: int) -> GenerativeRecommender:
+        """The same recommender (nothing is copied) with another number of beams."""
+        search = self.settings.search.replace(beams=beams)
+        return replace(self, settings=self.settings.replace(search=search))
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the recommender folder: whole and verified, or not at all.
+
+        Raises:
+            InputError: the folder exists (and `overwrite` is False) or cannot be written.
+        """
+        with atomic_folder(Path(folder), overwrite=overwrite) as building:
+            _write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
+            _write_log(self.log, building / "interactions.parquet")
+            self.item_tokenizer.save(building / "item_tokenizer")
+            self.vectorizer.encoder.save(building / "encoder")
+            if self.vectorizer.signal is not None:
+                self.vectorizer.signal.save(building / "collaborative")
+            self.language_model.save(building / "language_model")
+            (building / "metrics.json").write_text(json.dumps(self.metrics, indent=2) + "\n")
+            write_manifest(
+                building,
+                {
+                    "provenance": provenance(),
+                    "data": self.data,
+                    "settings": self.settings.model_dump(mode="json"),
+                    "semantic_ids": {
+                        "codebook_sizes": list(self.semantic_ids.codebook_sizes),
+                        "policy": self.semantic_ids.policy,
+                        "moved": self.semantic_ids.moved,
+                    },
+                },
+            )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> GenerativeRecommender:
+        """Open a recommender folder.
+
+        Raises:
+            RecommenderError: it is missing, incomplete, altered, or of another format version.
+        """
+        from genrec.config import validate
+        from genrec.encoders import load_encoder
+        from genrec.semantic_ids.base import load_item_tokenizer
+        from genrec.semantic_ids.collaborative import CollaborativeSignal
+
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        settings = validate(FitSettings, manifest["settings"], source=str(folder))
+        catalog, semantic_ids = _read_catalog(folder / "catalog.parquet", manifest["semantic_ids"])
+        has_signal = (folder / "collaborative").is_dir()
+        language_model = LanguageModel.load(
+            folder / "language_model", settings.language_model, semantic_ids.codebook_sizes
+        )
+        language_model.model.to(settings.replace(device=device).torch_device())
+        return cls(
+            catalog,
+            semantic_ids,
+            load_item_tokenizer(folder / "item_tokenizer"),
+            Vectorizer(
+                load_encoder(folder / "encoder"),
+                CollaborativeSignal.load(folder / "collaborative") if has_signal else None,
+            ),
+            language_model,
+            settings,
+            _read_log(folder / "interactions.parquet", catalog),
+            json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+            manifest["data"],
+        )
+
+    def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
+        """LM tokens in front of the item to generate, one sequence a history."""
+        prefix = np.array(self.language_model.prefix, np.int64)
+        newest = histories.last(self.settings.training.max_items)
+        return [np.concatenate([prefix, self._item_tokens[history].ravel()]) for history in newest]
+
+    def _named(self, items: NDArray[np.int32], scores: NDArray[np.float32]) -> list[Recommendation]:
+        found = [
+            (int(item), float(score))
+            for item, score in zip(items, scores, strict=True)
+            if item >= 0
+        ]
+        ids, titles = self.catalog.item_ids, self.catalog.titles
+        return [Recommendation(ids[item], titles[item], score) for item, score in found]
+
+
+def _check_histories(histories: Sequence[Sequence[str]], k: int) -> None:
+    if k < 1:
+        raise InputError(f"k = {k}: ask for at least 1 item")
+    if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
+        raise InputError(
+            "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
+        )
+
+
+def _write_catalog(catalog: Catalog, semantic_ids: SemanticIds, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    codes = pa.array(list(semantic_ids.codes), pa.list_(pa.int32()))
+    pq.write_table(catalog.table.append_column("semantic_id", codes), path)
+
+
+def _read_catalog(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]:
+    import pyarrow.parquet as pq
+
+    from genrec.semantic_ids.semantic_ids import SemanticIds
+
+    table = pq.read_table(path)
+    codes = np.array(table["semantic_id"].to_pylist(), np.int32)
+    catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
+    sizes = tuple(facts["codebook_sizes"])
+    ids = SemanticIds(catalog.item_ids, codes, sizes, facts["policy"], facts["moved"])
+    return catalog, ids
+
+
+def _write_log(log: Interactions, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    offsets = pa.array(log.histories.offsets, pa.int64())
+    columns: dict[str, NDArray[Any]] = {"items": log.histories.items}
+    if log.timestamps is not None:
+        columns["timestamps"] = log.timestamps
+    lists = {
+        name: pa.LargeListArray.from_arrays(offsets, pa.array(v)) for name, v in columns.items()
+    }
+    unit = {"timestamp_unit": log.timestamp_unit} if log.timestamp_unit else None
+    pq.write_table(pa.table(lists, metadata=unit), path, compression="zstd")
+
+
+def _read_log(path: Path, catalog: Catalog) -> Interactions:
+    import pyarrow.parquet as pq
+
+    from genrec.data.interactions import Interactions
+
+    table = pq.read_table(path)
+    items = table["items"].combine_chunks()
+    values = items.flatten().to_numpy().astype(np.int32)
+    if len(values) and not 0 <= values.min() <= values.max() < len(catalog):
+        raise RecommenderError(f"{path} names items that the catalog does not have")
+    lengths = np.diff(items.offsets.to_numpy())
+    histories = Histories(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    has_times = "timestamps" in table.column_names
+    times = table["timestamps"].combine_chunks().flatten().to_numpy() if has_times else None
+    unit = (table.schema.metadata or {}).get(b"timestamp_unit")
+    return Interactions.of_histories(catalog, histories, times, unit.decode() if unit else None)

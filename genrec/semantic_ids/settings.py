@@ -1,0 +1,18 @@
+"""One settings type for whichever item tokenizer is wanted: its ``kind`` tells which."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from genrec.semantic_ids.fsq import FSQSettings
+from genrec.semantic_ids.rqkmeans import RQKMeansSettings
+from genrec.semantic_ids.rqvae import RQVAESettings
+
+__all__ = ["AnyItemTokenizerSettings"]
+
+AnyItemTokenizerSettings = Annotated[
+    RQKMeansSettings | RQVAESettings | FSQSettings, Field(discriminator="kind")
+]
+"""Annotate a settings field with this to let users choose by ``kind: rqkmeans | rqvae | fsq``."""

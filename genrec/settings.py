@@ -1,0 +1,118 @@
+"""Every setting of a fit, in one tree: what a YAML file or ``key=value`` words may say."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from genrec.config import Settings
+from genrec.data.item_text import ItemTemplate
+from genrec.decoding.beam_search import BeamSettings
+from genrec.encoders import EncoderSettings
+from genrec.language_model.backbone import LanguageModelSettings
+from genrec.semantic_ids.collaborative import CollaborativeSettings
+from genrec.semantic_ids.collisions import Policy
+from genrec.semantic_ids.rqkmeans import RQKMeansSettings
+from genrec.semantic_ids.settings import AnyItemTokenizerSettings
+from genrec.training.sft import TrainingSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from genrec.data.interactions import Interactions
+    from genrec.data.split import Split
+
+__all__ = ["FitSettings", "SplitSettings"]
+
+
+class SplitSettings(Settings):
+    """How the log is cut into training, validation and test."""
+
+    protocol: Literal["leave-one-out", "temporal", "user-holdout", "cold-items"] = "leave-one-out"
+    """Which protocol (see `genrec.data.split`)."""
+    valid_from: int | str | None = None
+    """Temporal: time from which events validate, as a timestamp of the log or a date."""
+    test_from: int | str | None = None
+    """Temporal: time from which events test."""
+    fraction: float = Field(0.1, gt=0, lt=1)
+    """User hold-out and cold items: share of users or items held out."""
+
+    @model_validator(mode="after")
+    def _times_for_temporal(self) -> SplitSettings:
+        if self.protocol == "temporal" and (self.valid_from is None or self.test_from is None):
+            raise ValueError("the temporal protocol needs split.valid_from and split.test_from")
+        return self
+
+    def apply(self, log: Interactions, seed: int) -> Split:
+        """Cut the log."""
+        from genrec.data import split
+
+        if self.protocol == "temporal":
+            assert self.valid_from is not None
+            assert self.test_from is not None
+            return split.temporal(log, self.valid_from, self.test_from)
+        if self.protocol == "user-holdout":
+            return split.user_holdout(log, self.fraction, seed)
+        if self.protocol == "cold-items":
+            return split.cold_items(log, self.fraction, seed)
+        return split.leave_one_out(log)
+
+
+class FitSettings(Settings):
+    """How a recommender is made."""
+
+    seed: int = Field(0, ge=0)
+    """Of everything that is drawn at random."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``mps`` …"""
+    template: ItemTemplate = ItemTemplate()
+    """How an item's fields become its text."""
+    split: SplitSettings = SplitSettings()
+    """Training, validation and test."""
+    encoder: EncoderSettings = EncoderSettings()
+    """Text to vectors."""
+    collaborative: CollaborativeSettings = CollaborativeSettings()
+    """Co-occurrence joined with the text vectors, from training interactions only."""
+    item_tokenizer: AnyItemTokenizerSettings | None = None
+    """Vectors to codes; None is residual k-means with three levels of a size that fits the catalog."""
+    collisions: Policy = "nearest_free"
+    """How items with the same codes are told apart."""
+    language_model: LanguageModelSettings = LanguageModelSettings()
+    """What continues the histories."""
+    training: TrainingSettings = TrainingSettings()
+    """How it learns."""
+    search: BeamSettings = BeamSettings()
+    """How the catalog is searched."""
+    validation_users: int = Field(2000, ge=1)
+    """Most users in a validation during training, drawn at random."""
+    validation_beams: int = Field(20, ge=1)
+    """Beams of these validations; fewer than `search.beams` costs less."""
+
+    def tokenizer_settings(self, items: int) -> AnyItemTokenizerSettings:
+        """The item tokenizer for a catalog of `items`: as set, or sized for it.
+
+        Codes a level grow as the square root of the catalog, 256 at Beauty's 12,101 items: levels 0 and 1
+        together then give about four prefixes an item.
+        """
+        if self.item_tokenizer is not None:
+            return self.item_tokenizer
+        fitting = 2 ** round(math.log2(2 * max(items, 1) ** 0.5))
+        return RQKMeansSettings(codes=min(max(fitting, 16), 2048), seed=self.seed)
+
+    def torch_device(self) -> torch.device:
+        """The device that `device` names; ``auto`` takes a GPU where there is one."""
+        import torch
+
+        from genrec.errors import ConfigError
+
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"device = {self.device!r} cannot be used here: {reason}") from None
+        return device

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrec.errors import InputError
+from genrec.semantic_ids import RQKMeans, RQKMeansSettings, SemanticIds
+
+POLICIES = ["extra_level", "nearest_free"]
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    generator = np.random.default_rng(0)
+    distinct = generator.normal(size=(40, 6)).astype(np.float32)
+    return np.concatenate([distinct, distinct[:15], distinct[:3]])
+
+
+@pytest.fixture(scope="module")
+def tokenizer(vectors):
+    return RQKMeans(RQKMeansSettings(levels=2, codes=12)).fit(vectors)
+
+
+def ids_of(vectors, start=0):
+    return [f"item-{i}" for i in range(start, start + len(vectors))]
+
+
+@pytest.fixture(params=POLICIES)
+def semantic_ids(request, vectors, tokenizer):
+    return SemanticIds.build(ids_of(vectors), vectors, tokenizer, request.param)
+
+
+def test_every_item_has_its_own_tuple(semantic_ids, vectors, tokenizer):
+    assert len(np.unique(semantic_ids.codes, axis=0)) == len(vectors)
+    before = tokenizer.encode(vectors)
+    assert semantic_ids.moved == len(before) - len(np.unique(before, axis=0)) > 15
+
+
+def test_codes_lead_back_to_the_item(semantic_ids):
+    shuffled = np.random.default_rng(1).permutation(len(semantic_ids))
+    np.testing.assert_array_equal(semantic_ids.index_of(semantic_ids.codes[shuffled]), shuffled)
+
+
+def test_tuples_of_no_item_lead_nowhere(semantic_ids):
+    grid = np.stack(np.unravel_index(range(20), semantic_ids.codebook_sizes), axis=1)
+    taken = {tuple(row): i for i, row in enumerate(semantic_ids.codes.tolist())}
+    expected = [taken.get(tuple(row), -1) for row in grid.tolist()]
+    assert -1 in expected
+    assert semantic_ids.index_of(grid).tolist() == expected
+
+
+def test_arrow_column_round_trip(semantic_ids):
+    column = semantic_ids.to_arrow()
+    assert column.type == pa.list_(pa.int32())
+    for given_column in (column, pa.chunked_array([column[:7], column[7:]]), column[:]):
+        again = SemanticIds.from_arrow(semantic_ids.item_ids, given_column, semantic_ids.describe())
+        np.testing.assert_array_equal(again.codes, semantic_ids.codes)
+        assert again.describe() == semantic_ids.describe()
+
+
+def test_sliced_arrow_column_is_read_from_its_offset(semantic_ids):
+    part = SemanticIds.from_arrow(
+        semantic_ids.item_ids[5:9], semantic_ids.to_arrow()[5:9], semantic_ids.describe()
+    )
+    np.testing.assert_array_equal(part.codes, semantic_ids.codes[5:9])
+
+
+def test_arrow_column_of_other_lengths_is_refused(semantic_ids):
+    column = pa.array([[0, 0], [0]], pa.list_(pa.int32()))
+    with pytest.raises(InputError, match=r"lengths \[1, 2\]"):
+        SemanticIds.from_arrow(["a", "b"], column, semantic_ids.describe())
+
+
+@given(st.lists(st.integers(0, 39), min_size=1, max_size=25), st.sampled_from(POLICIES))
+@settings(max_examples=60, deadline=None)
+def test_adding_items_moves_nobody_and_stays_unique(picks, policy):
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(40, 6)).astype(np.float32)
+    tokenizer = RQKMeans(RQKMeansSettings(levels=2, codes=12, iterations=4)).fit(vectors)
+    before = SemanticIds.build(ids_of(vectors), vectors, tokenizer, policy)
+    after = before.add(ids_of(picks, start=100), vectors[picks], tokenizer)
+    np.testing.assert_array_equal(after.codes[:40], before.codes)
+    assert after.item_ids == before.item_ids + ids_of(picks, start=100)
+    assert len(np.unique(after.codes, axis=0)) == len(after) == 40 + len(picks)
+    assert after.codebook_sizes == before.codebook_sizes
+    assert before.moved <= after.moved <= before.moved + len(picks)
+
+
+def test_new_item_takes_the_lowest_free_number_of_its_bucket(tokenizer, vectors):
+    before = SemanticIds.build(ids_of(vectors), vectors, tokenizer, "extra_level")
+    own = tokenizer.encode(vectors[:1])[0]
+    bucket = (before.codes[:, :2] == own).all(axis=1)
+    gone = before.item_ids[np.flatnonzero(bucket & (before.codes[:, 2] == 1))[0]]
+    after = before.remove([gone]).add(["new"], vectors[:1], tokenizer)
+    assert after.codes[-1].tolist() == [*own, 1]
+
+
+def test_full_bucket_spills_to_another_tuple(tokenizer, vectors):
+    before = SemanticIds.build(ids_of(vectors), vectors, tokenizer, "extra_level")
+    numbers = before.codebook_sizes[-1]
+    after = before.add(
+        ids_of(range(numbers + 1), 100), np.tile(vectors[:1], (numbers + 1, 1)), tokenizer
+    )
+    own = tokenizer.encode(vectors[:1])[0]
+    assert (after.codes[:, :2] == own).all(axis=1).sum() == numbers
+    assert (after.codes[-1, 0] == own[0]).all()
+
+
+def test_an_item_that_left_and_came_back_has_its_codes_again(semantic_ids, tokenizer, vectors):
+    lone = 39
+    name = semantic_ids.item_ids[lone]
+    back = semantic_ids.remove([name]).add([name], vectors[lone : lone + 1], tokenizer)
+    np.testing.assert_array_equal(back.codes[-1], semantic_ids.codes[lone])
+
+
+def test_removing_keeps_the_others(semantic_ids):
+    gone = [semantic_ids.item_ids[i] for i in (0, 7, 57)]
+    left = semantic_ids.remove(gone)
+    keep = [i for i in range(len(semantic_ids)) if i not in (0, 7, 57)]
+    np.testing.assert_array_equal(left.codes, semantic_ids.codes[keep])
+    assert left.item_ids == [semantic_ids.item_ids[i] for i in keep]
+    assert left.codebook_sizes == semantic_ids.codebook_sizes
+
+
+def test_new_catalog_within_the_codebooks_of_an_old_one(semantic_ids, tokenizer):
+    other = np.random.default_rng(5).normal(size=(70, 6)).astype(np.float32)
+    moved_in = SemanticIds.empty(semantic_ids.codebook_sizes, semantic_ids.policy).add(
+        ids_of(other), other, tokenizer
+    )
+    assert moved_in.codebook_sizes == semantic_ids.codebook_sizes
+    assert len(np.unique(moved_in.codes, axis=0)) == 70
+
+
+def test_nothing_left_and_nothing_added(semantic_ids, tokenizer):
+    empty = semantic_ids.remove(semantic_ids.item_ids)
+    assert len(empty) == 0
+    assert empty.index_of(semantic_ids.codes).tolist() == [-1] * len(semantic_ids)
+    assert len(empty.add([], np.empty((0, 6)), tokenizer)) == 0
+
+
+def test_errors_name_the_item(semantic_ids, tokenizer, vectors):
+    with pytest.raises(InputError, match=r"'item-999'.*close: item-"):
+        semantic_ids.remove(["item-999"])
+    with pytest.raises(InputError, match=r"'item-3' occurs twice"):
+        semantic_ids.add(["item-3"], vectors[3:4], tokenizer)
+    with pytest.raises(InputError, match="2 item ids but 1 vectors"):
+        semantic_ids.add(["a", "b"], vectors[:1], tokenizer)
+
+
+def test_another_item_tokenizer_is_refused(semantic_ids, vectors):
+    other = RQKMeans(RQKMeansSettings(levels=2, codes=5)).fit(vectors)
+    with pytest.raises(InputError, match=r"\[5, 5\].*\[12, 12\]"):
+        semantic_ids.add(["new"], vectors[:1], other)
+
+
+def test_no_room_left_is_refused():
+    tokenizer = RQKMeans(RQKMeansSettings(levels=1, codes=3)).fit(np.eye(3))
+    full = SemanticIds.build(["a", "b", "c"], np.eye(3), tokenizer, "nearest_free")
+    with pytest.raises(InputError, match="4 different semantic IDs"):
+        full.add(["d"], np.eye(3)[:1], tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("items", "codes", "message"),
+    [
+        (["a", "b"], [[0, 1], [0, 1]], r"'a' and 'b' have the same codes \[0, 1\]"),
+        (["a", "a"], [[0, 1], [0, 0]], "'a' occurs twice"),
+        (["a"], [[0, 2]], "code 2 of level 1 is outside"),
+        (["a", "b"], [[0, 1]], "2 item ids but 1 rows"),
+        (["a"], [[0.0, 1.0]], "integers"),
+    ],
+)
+def test_what_is_not_one_to_one_is_refused(items, codes, message):
+    with pytest.raises(InputError, match=message):
+        SemanticIds(items, np.array(codes), (2, 2), "nearest_free")

@@ -192,7 +192,8 @@ def evaluate(
     if json_file is not None:
         with atomic_file(json_file) as path:
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    _print(rich_table(mine, others))
+    shown = [name for name in mine.metrics if not name.startswith("mrr")]
+    _print(rich_table(mine, others, metrics=shown))
 
 
 @app.command(

@@ -27,6 +27,8 @@ DEMO_SETTINGS: dict[str, Any] = {
 }
 """Settings of a fit that takes under a minute; the rest is as for `genrec fit`."""
 
+SHOWN = ("recall@5", "recall@10", "ndcg@10", "coverage@10")
+
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -71,7 +73,7 @@ def run_demo(out: Path | None = None, shop: SyntheticShop | None = None) -> Demo
         "history": history,
         "recommendations": [vars(item) for item in found],
     }
-    tables = [rich_table(mine, baselines), _story(data, history, found)]
+    tables = [rich_table(mine, baselines, metrics=SHOWN), _story(data, history, found)]
     return DemoResult(document, tables, _summary(mine, baselines, best, out))
 
 

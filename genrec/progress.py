@@ -9,13 +9,15 @@ __all__ = ["progress"]
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(
+    description: str, total: int, *, shown: bool = True
+) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; call what it gives with each number of steps done."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(console=console, transient=True, disable=not (shown and console.is_terminal))
     with bar:
         task = bar.add_task(description, total=total)
         yield lambda steps: bar.advance(task, steps)

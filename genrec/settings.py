@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FitSettings", "SplitSettings"]
 
+_ITEMS_A_CODE = 6
+_MOST_FIRST_CODES = 4096
+
 
 class SplitSettings(Settings):
     """How the log is cut into training, validation and test."""
@@ -76,7 +79,7 @@ class FitSettings(Settings):
     collaborative: CollaborativeSettings = CollaborativeSettings()
     """Co-occurrence joined with the text vectors, from training interactions only."""
     item_tokenizer: AnyItemTokenizerSettings | None = None
-    """Vectors to codes; None is residual k-means with three levels of a size that fits the catalog."""
+    """Vectors to codes; None is residual k-means of a size that fits the catalog."""
     collisions: Policy = "nearest_free"
     """How items with the same codes are told apart."""
     language_model: LanguageModelSettings = LanguageModelSettings()
@@ -93,13 +96,16 @@ class FitSettings(Settings):
     def tokenizer_settings(self, items: int) -> AnyItemTokenizerSettings:
         """The item tokenizer for a catalog of `items`: as set, or sized for it.
 
-        Codes a level grow as the square root of the catalog, 256 at Beauty's 12,101 items: levels 0 and 1
-        together then give about four prefixes an item.
+        About six items share a first code: near enough to single items for the language model to learn who
+        follows whom, and coarse enough for rare items to learn from their neighbours. One more level tells
+        them apart, two more where the first level meets its cap.
         """
         if self.item_tokenizer is not None:
             return self.item_tokenizer
-        fitting = 2 ** round(math.log2(2 * max(items, 1) ** 0.5))
-        return RQKMeansSettings(codes=min(max(fitting, 16), 2048), seed=self.seed)
+        wanted = 2 ** round(math.log2(max(items, 1) / _ITEMS_A_CODE))
+        first = min(max(wanted, 16), _MOST_FIRST_CODES)
+        rest = (min(first, 256),) * (1 if wanted <= _MOST_FIRST_CODES else 2)
+        return RQKMeansSettings(levels=1 + len(rest), codes=(first, *rest), seed=self.seed)
 
     def torch_device(self) -> torch.device:
         """The device that `device` names; ``auto`` takes a GPU where there is one."""

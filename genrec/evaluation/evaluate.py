@@ -16,6 +16,7 @@ from genrec.evaluation.bootstrap import confidence_intervals
 from genrec.evaluation.metrics import METRICS, Audit, audit, rank_of_target, shown
 from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
+from genrec.progress import progress as progress_bar
 
 __all__ = ["Evaluation", "check_comparable", "compare", "evaluate"]
 
@@ -154,18 +155,11 @@ def _check(cases: Cases, n_items: int) -> None:
 
 def _chunks(cases: Cases, size: int, label: str, progress: bool) -> Iterator[tuple[int, Cases]]:
     """Yield runs of cases with the position of their first, moving a bar on stderr if asked."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not progress
-    ) as bar:
-        task = bar.add_task(label, total=len(cases))
+    with progress_bar(label, len(cases), shown=progress) as advance:
         for start in range(0, len(cases), size):
             chunk = cases.take(np.arange(start, min(start + size, len(cases))))
             yield start, chunk
-            bar.advance(task, len(chunk))
+            advance(len(chunk))
 
 
 def _rank(ranker: Ranker, histories: Histories, protocol: Protocol) -> Ranking:

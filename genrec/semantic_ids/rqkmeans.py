@@ -7,11 +7,11 @@ others find its codes as good for recommendation as those of an RQ-VAE: the defa
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genrec.config import Settings
 from genrec.semantic_ids.base import ItemTokenizer
@@ -29,14 +29,25 @@ class RQKMeansSettings(Settings):
     """Names this item tokenizer among the others."""
     levels: int = Field(default=3, ge=1, le=32)
     """Codes per item (L)."""
-    codes: int = Field(default=256, ge=1)
-    """Codes per level (K); fewer where the catalog has fewer items."""
+    codes: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] = 256
+    """Codes per level (K): one number for all, or one for each; fewer where items are fewer."""
     iterations: int = Field(default=25, ge=1)
     """Rounds of k-means at every level."""
     max_points: int = Field(default=1_000_000, ge=1)
     """Larger catalogs are fitted on this many vectors, drawn at random."""
     seed: int = 0
     """Fixes the drawing of the first centroids."""
+
+    @model_validator(mode="after")
+    def _one_size_a_level(self) -> RQKMeansSettings:
+        if isinstance(self.codes, tuple) and len(self.codes) != self.levels:
+            raise ValueError(f"codes gives {len(self.codes)} sizes for levels = {self.levels}")
+        return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Codes of each level, as asked for."""
+        return self.codes if isinstance(self.codes, tuple) else (self.codes,) * self.levels
 
 
 class RQKMeans(ItemTokenizer):
@@ -63,9 +74,9 @@ class RQKMeans(ItemTokenizer):
             vectors = vectors[generator.choice(len(vectors), settings.max_points, replace=False)]
         residual = vectors.copy()
         self.codebooks = []
-        for _ in range(settings.levels):
+        for size in settings.sizes:
             seed = int(generator.integers(2**31))
-            codebook = kmeans(residual, settings.codes, settings.iterations, seed)
+            codebook = kmeans(residual, size, settings.iterations, seed)
             residual -= codebook[nearest(residual, codebook)]
             self.codebooks.append(codebook)
 

@@ -2,7 +2,7 @@
 
 A recommender is written into a temporary folder beside its target and renamed when it is complete. Its
 manifest, `recommender.json`, records the format version, settings, provenance and the SHA-256 of every
-other file; a folder is opened only if all of them match.
+file, its own included; a folder is opened only if all of them match.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "hash_file",
     "provenance",
     "read_manifest",
+    "require_file",
     "require_free",
     "write_manifest",
 ]
@@ -57,29 +58,64 @@ def provenance() -> dict[str, str]:
     return {"genrec": genrec_version()} | made
 
 
-def require_free(target: Path, *, overwrite: bool = False) -> None:
-    """Refuse a target that exists, or whose parent cannot be written.
+def require_free(
+    target: Path,
+    *,
+    overwrite: bool = False,
+    advice: str = "choose another name, or overwrite it",
+) -> None:
+    """Refuse a target that exists, or that could not be written; nothing is made.
+
+    Args:
+        target: the folder or file to make.
+        overwrite: a folder that genrec made may be replaced; nothing else ever is.
+        advice: what to do about a target that exists.
 
     Raises:
         InputError: with what to do about it.
     """
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already: choose another --out, or pass --overwrite")
-    parent = target.absolute().parent
+        raise InputError(f"{target} exists already: {advice}")
+    if target.exists() and not _is_replaceable(target):
+        raise InputError(
+            f"{target} was not made by genrec, so it is not overwritten: move it, or choose another name"
+        )
+    _require_writable_parent(target)
+
+
+def require_file(target: Path) -> None:
+    """Refuse a path that no file can be written to; a file that stands there may be replaced.
+
+    Raises:
+        InputError: with what to do about it.
+    """
+    if target.is_dir():
+        raise InputError(f"{target} is a folder: name a file in it")
+    _require_writable_parent(target)
+
+
+def _is_replaceable(target: Path) -> bool:
+    made_here = (target / MANIFEST).is_file() or (target / "item_tokenizer").is_dir()
+    return target.is_dir() and (made_here or not any(target.iterdir()))
+
+
+def _require_writable_parent(target: Path) -> None:
+    """Try the nearest folder above `target` that exists: the ones between can be made later."""
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise InputError(f"{target} cannot be written: {parent} is a file, not a folder")
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
-        raise InputError(
-            f"{target} cannot be written: {error.strerror or error} ({parent})"
-        ) from None
+        raise InputError(f"{target} cannot be written: {error.strerror} ({parent})") from None
 
 
 @contextmanager
 def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a new folder that becomes `target` when the block ends, and vanishes if it fails."""
     require_free(target, overwrite=overwrite)
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
     building.chmod(0o755)
     try:
@@ -113,7 +149,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def hash_file(path: Path) -> str:
@@ -123,9 +160,10 @@ def hash_file(path: Path) -> str:
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write the manifest over everything that stands in `folder`."""
-    files = {str(path.relative_to(folder)): hash_file(path) for path in _files(folder)}
+    """Write the manifest over everything that stands in `folder`, and over itself."""
+    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in _files(folder)}
     document = {"format_version": FORMAT_VERSION} | content | {"files": files}
+    files[MANIFEST] = _hash_document(document)
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
@@ -137,15 +175,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             missing or differs from what was saved; each says which.
     """
     document = _parse(folder)
-    if document.get("format_version") != FORMAT_VERSION:
-        raise RecommenderError(
-            f"{folder} has format version {document.get('format_version')!r}, this genrec "
-            f"({genrec_version()}) reads version {FORMAT_VERSION}: fit it again, or use the genrec it was "
-            f"made with ({document.get('provenance', {}).get('genrec', 'unknown')})"
-        )
+    _check_version(folder, document)
     files = document.get("files")
-    if not isinstance(files, dict):
-        raise RecommenderError(f"{folder / MANIFEST} lists no files: it was altered or cut off")
+    expected = files.pop(MANIFEST, None) if isinstance(files, dict) else None
+    if not isinstance(files, dict) or expected != _hash_document(document):
+        raise _altered(folder / MANIFEST)
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
@@ -153,11 +187,32 @@ def read_manifest(folder: Path) -> dict[str, Any]:
                 f"{path} is missing: restore the folder from a copy, or fit again"
             )
         if hash_file(path) != expected:
-            raise RecommenderError(
-                f"{path} is not the file that was saved (its SHA-256 differs): restore the folder from a "
-                "copy, or fit again"
-            )
+            raise _altered(path)
     return document
+
+
+def _check_version(folder: Path, document: dict[str, Any]) -> None:
+    if document.get("format_version") == FORMAT_VERSION:
+        return
+    made = document.get("provenance")
+    made_with = made.get("genrec", "unknown") if isinstance(made, dict) else "unknown"
+    raise RecommenderError(
+        f"{folder} has format version {document.get('format_version')!r}, this genrec "
+        f"({genrec_version()}) reads version {FORMAT_VERSION}: fit it again, or use the genrec it was "
+        f"made with ({made_with})"
+    )
+
+
+def _altered(path: Path) -> RecommenderError:
+    return RecommenderError(
+        f"{path} is not the file that was saved (its SHA-256 differs): restore the folder from a copy, or "
+        "fit again"
+    )
+
+
+def _hash_document(document: dict[str, Any]) -> str:
+    """SHA-256 of a manifest's content, which has no hash of itself yet."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _parse(folder: Path) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrec.artifacts import atomic_file, hash_file, require_free
+from genrec.artifacts import atomic_file, require_free
 from genrec.data.interactions import Interactions
 from genrec.errors import InputError
 from genrec.progress import progress
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from genrec.recommender import GenerativeRecommender
 
-__all__ = ["Request", "recommend_file"]
+__all__ = ["Request", "recommend_file", "recommend_users", "require_output"]
 
 _PART_USERS = 2048
-_ENDINGS = (".parquet", ".jsonl", ".csv")
+_MARKER = "request"
 
 
 @dataclass(frozen=True)
@@ -48,88 +48,120 @@ class Request:
 
 
 def recommend_file(
-    recommender: GenerativeRecommender, source: Path, target: Path, request: Request
-) -> int:
-    """Recommend for every user of a click log; one output row a user and item.
+    recommender: GenerativeRecommender, log: Interactions, target: Path, request: Request
+) -> None:
+    """Recommend for every user of a click log, into a file.
 
-    Columns of the output: ``user_id, rank, item_id, title, score``; as JSON lines, one line a user with
-    ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target until all are there, so
-    a run that was killed continues.
-
-    Returns:
-        Number of users.
+    CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score``. JSON lines get one
+    line a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target until all
+    are there, so a run that was killed continues.
 
     Raises:
-        InputError: the input cannot be read, or the output exists, cannot be written or has another ending.
+        InputError: the output exists, cannot be written or has another ending.
     """
-    if target.suffix not in _ENDINGS:
-        raise InputError(f"--output {target}: the name must end in {', '.join(_ENDINGS)}")
-    require_free(target)
-    log = Interactions.read(source, catalog=recommender.catalog)
-    parts = _parts_folder(recommender, source, target, request)
+    require_output(target)
+    parts = _parts_folder(recommender, log, target, request)
     starts = range(0, len(log.histories), _PART_USERS)
     with progress("recommending", len(starts)) as advance:
         for number, start in enumerate(starts):
             part = parts / f"{number:06d}.parquet"
             if not part.exists():
-                table = _recommend_users(
-                    recommender, log, range(start, start + _PART_USERS), request
-                )
+                users = range(start, min(start + _PART_USERS, len(log.histories)))
+                table = _recommend_part(recommender, log, users, request)
                 with atomic_file(part) as path:
                     _write_parquet(iter([table]), path)
             advance(1)
     with atomic_file(target) as path:
         _WRITERS[target.suffix](_read_parts(parts), path)
     shutil.rmtree(parts)
-    return len(log.histories)
+
+
+def recommend_users(
+    recommender: GenerativeRecommender, log: Interactions, request: Request
+) -> list[dict[str, Any]]:
+    """Recommend for every user of a small click log: a ``user_id`` and ``recommendations`` each."""
+    users = range(len(log.histories))
+    rows: list[dict[str, Any]] = _recommend_part(recommender, log, users, request).to_pylist()
+    return rows
+
+
+def require_output(target: Path) -> None:
+    """Refuse a file that exists, cannot be written or has an ending of no known format.
+
+    Raises:
+        InputError: with what to do about it.
+    """
+    if target.suffix not in _WRITERS:
+        raise InputError(f"--output {target}: the name must end in {', '.join(_WRITERS)}")
+    require_free(target, advice="choose another --output, or remove it")
 
 
 def _parts_folder(
-    recommender: GenerativeRecommender, source: Path, target: Path, request: Request
+    recommender: GenerativeRecommender, log: Interactions, target: Path, request: Request
 ) -> Path:
-    """The folder of finished parts; one of another request is discarded."""
-    facts = [
-        hash_file(source),
-        asdict(request),
-        recommender.data,
-        recommender.semantic_ids.codes.tolist(),
-    ]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    folder, marker = target.with_name(f"{target.name}.partial"), "request"
-    if folder.exists() and not (folder / marker).exists():
+    """The folder of finished parts; one of another recommender, log or request is emptied."""
+    folder = target.with_name(f"{target.name}.partial")
+    marker, key = folder / _MARKER, _fingerprint(recommender, log, request)
+    if folder.exists() and not marker.is_file() and not _is_empty(folder):
         raise InputError(f"{folder} is in the way: move it, or choose another --output")
-    if folder.exists() and (folder / marker).read_text(encoding="utf-8") != key:
+    if marker.is_file() and marker.read_text(encoding="utf-8") != key:
         shutil.rmtree(folder)
-    folder.mkdir(exist_ok=True)
-    (folder / marker).write_text(key, encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(key, encoding="utf-8")
     return folder
 
 
-def _recommend_users(
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _fingerprint(recommender: GenerativeRecommender, log: Interactions, request: Request) -> str:
+    """A hash that changes whenever the recommendations may; a fit's metrics stand for its weights."""
+    settings = recommender.settings.model_dump(mode="json")
+    facts = [asdict(request), recommender.data, recommender.metrics, settings, log.user_ids]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for array in (recommender.semantic_ids.codes, log.histories.items, log.histories.offsets):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _recommend_part(
     recommender: GenerativeRecommender, log: Interactions, users: range, request: Request
 ) -> pa.Table:
+    """Recommend for some users: one row each, ``user_id`` and the list ``recommendations``."""
     import pyarrow as pa
 
-    users = range(users.start, min(users.stop, len(log.histories)))
     ids = recommender.catalog.item_ids
     histories = [[ids[item] for item in log.histories[user]] for user in users]
     found = recommender.recommend(histories, **request.options())
-    counts = [len(row) for row in found]
-    return pa.table(
-        {
-            "user_id": np.repeat(np.array([log.user_ids[user] for user in users], object), counts),
-            "rank": pa.array([place + 1 for n in counts for place in range(n)], pa.int32()),
-            "item_id": pa.array([item.item_id for row in found for item in row], pa.string()),
-            "title": pa.array([item.title for row in found for item in row], pa.string()),
-            "score": pa.array([item.score for row in found for item in row], pa.float32()),
-        }
-    )
+    names = {"item_id": pa.string(), "title": pa.string(), "score": pa.float32()}
+    item = pa.struct(list(names.items()))
+    columns = {
+        "user_id": pa.array([log.user_ids[user] for user in users], pa.string()),
+        "recommendations": pa.array([[vars(i) for i in row] for row in found], pa.list_(item)),
+    }
+    return pa.table(columns)
 
 
 def _read_parts(folder: Path) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
     return (pq.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
+def _one_row_an_item(table: pa.Table) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lists = table["recommendations"].combine_chunks()
+    counts = pc.list_value_length(lists).to_numpy()
+    items = lists.flatten()
+    ranks = [np.arange(1, count + 1, dtype=np.int32) for count in counts]
+    columns = {
+        "user_id": table["user_id"].take(pa.array(np.repeat(np.arange(len(counts)), counts))),
+        "rank": pa.array(np.concatenate([np.empty(0, np.int32), *ranks])),
+    }
+    return pa.table(columns | {name: items.field(name) for name in ("item_id", "title", "score")})
 
 
 def _write_parquet(tables: Iterator[pa.Table], path: Path) -> None:
@@ -155,17 +187,12 @@ def _write_csv(tables: Iterator[pa.Table], path: Path) -> None:
 def _write_json_lines(tables: Iterator[pa.Table], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for table in tables:
-            for user, rows in _by_user(table).items():
-                line = {"user_id": user, "recommendations": rows}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            for user in table.to_pylist():
+                file.write(json.dumps(user, ensure_ascii=False) + "\n")
 
 
-def _by_user(table: pa.Table) -> Mapping[str, list[dict[str, Any]]]:
-    users: dict[str, list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        item = {name: row[name] for name in ("item_id", "title", "score")}
-        users.setdefault(row["user_id"], []).append(item)
-    return users
-
-
-_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_json_lines}
+_WRITERS: dict[str, Callable[[Iterator[pa.Table], Path], None]] = {
+    ".parquet": lambda tables, path: _write_parquet(map(_one_row_an_item, tables), path),
+    ".jsonl": _write_json_lines,
+    ".csv": lambda tables, path: _write_csv(map(_one_row_an_item, tables), path),
+}

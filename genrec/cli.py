@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from genrec.errors import GenrecError, InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from genrec.data import Catalog, Interactions
     from genrec.recommender import GenerativeRecommender, Recommendation
 
 __all__ = ["app", "main"]
@@ -50,10 +53,32 @@ class Part(StrEnum):
     test = "test"
 
 
-Folder = Annotated[Path, typer.Argument(help="A recommender folder, made by 'genrec fit'.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A recommender folder, made by 'genrec fit'.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda …")]
 TopK = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
+UserId = Annotated[str, typer.Option(help="Name of the user id column.")]
+ItemId = Annotated[str, typer.Option(help="Name of the item id column.")]
+Timestamp = Annotated[str, typer.Option(help="Name of the time column.")]
+UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, where Typer would quietly take the last one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, after a look at which parameters occur."""
+        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in order:
+            if (
+                option.param_type_name == "option"
+                and not option.multiple
+                and order.count(option) > 1
+            ):
+                raise InputError(f"{option.opts[-1]} is given twice; keep one of the two")
+        return super().parse_args(ctx, args)
 
 
 @app.callback(invoke_without_command=True)
@@ -72,7 +97,8 @@ def _root(
 
 
 @app.command(
-    epilog="[bold]Example[/]   genrec demo --out runs/demo   then   genrec recommend runs/demo --help"
+    cls=OnceCommand,
+    epilog="[bold]Example[/]   genrec demo --out runs/demo   then   genrec inspect runs/demo/recommender",
 )
 def demo(
     out: Annotated[
@@ -96,30 +122,29 @@ def demo(
 
 
 @app.command(
+    cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec fit --items items.csv --interactions clicks.csv --out runs/shop\n\n"
     "genrec fit --items p.jsonl.gz --interactions c.parquet --item-id asin --out runs/b seed=1\n\n"
-    "genrec fit … --out runs/qwen language_model.backbone=Qwen/Qwen3-0.6B language_model.dtype=bfloat16"
+    "genrec fit … --out runs/qwen language_model.backbone=Qwen/Qwen3-0.6B language_model.dtype=bfloat16",
 )
 def fit(
     items: Annotated[Path, typer.Option(help="Product table: CSV, TSV, JSON lines or Parquet.")],
     interactions: Annotated[Path, typer.Option(help="Click log, in any of these formats.")],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Settings, such as seed=1.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as seed=1.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     item_id: Annotated[
         str, typer.Option(help="Name of the item id column, in both files.")
     ] = "item_id",
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
-    user_id: Annotated[str, typer.Option(help="Name of the user id column.")] = "user_id",
-    timestamp: Annotated[str, typer.Option(help="Name of the time column.")] = "timestamp",
+    user_id: UserId = "user_id",
+    timestamp: Timestamp = "timestamp",
     rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
     min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
-    unknown_items: Annotated[
-        Unknown, typer.Option(help="Log rows of unknown items.")
-    ] = Unknown.refuse,
+    unknown_items: UnknownItems = Unknown.refuse,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing --out.")
     ] = False,
@@ -131,33 +156,33 @@ def fit(
     """
     from genrec.artifacts import require_free
     from genrec.config import load_settings
-    from genrec.data import Catalog, CatalogColumns, InteractionColumns, Interactions, LogPolicy
+    from genrec.data import Catalog, CatalogColumns
+    from genrec.fitting import discard
     from genrec.recommender import GenerativeRecommender
     from genrec.settings import FitSettings
 
     chosen = load_settings(FitSettings, config, settings or [])
-    require_free(out, overwrite=overwrite)
+    require_free(
+        out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
+    )
     catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
     _log_lines(catalog.report.lines())
-    log = Interactions.read(
-        interactions,
-        catalog=catalog,
-        columns=InteractionColumns(
-            user_id=user_id, item_id=item_id, timestamp=timestamp, rating=rating
-        ),
-        policy=LogPolicy(unknown_items=unknown_items.value, min_rating=min_rating),
-    )
-    _log_lines([*log.report.lines(), f"{len(log.histories):,} users"])
+    columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp, "rating": rating}
+    policy = {"unknown_items": unknown_items.value, "min_rating": min_rating}
+    log = _read_log(interactions, catalog, columns, policy)
     work = out.with_name(f"{out.name}.partial")
     if restart:
-        shutil.rmtree(work, ignore_errors=True)
+        discard(work)
     recommender = GenerativeRecommender.fit(catalog, log, chosen, work=work)
     recommender.save_pretrained(out, overwrite=overwrite)
     shutil.rmtree(work)
     _log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
 
 
-@app.command(epilog="[bold]Example[/]   genrec evaluate runs/shop --baselines --json results.json")
+@app.command(
+    cls=OnceCommand,
+    epilog="[bold]Example[/]   genrec evaluate runs/shop --baselines --json results.json",
+)
 def evaluate(
     folder: Folder,
     split: Annotated[
@@ -179,10 +204,12 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a recommender on held-out items: full ranking, every user, confidence intervals."""
-    from genrec.artifacts import atomic_file
+    from genrec.artifacts import atomic_file, require_file
     from genrec.evaluation import compare, rich_table
     from genrec.measuring import measure
 
+    if json_file not in (None, Path("-")):
+        require_file(json_file)
     recommender = _open(folder, device)
     mine, others = measure(recommender, split.value, tuple(k or (5, 10)), not keep_seen, baselines)
     document = compare(mine, others)
@@ -197,9 +224,10 @@ def evaluate(
 
 
 @app.command(
+    cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec recommend runs/shop --history B004756YJA,B004ZT0SSG -k 5\n\n"
-    "genrec recommend runs/shop --input users.parquet --output recommendations.parquet"
+    "genrec recommend runs/shop --input users.parquet --output recommendations.parquet",
 )
 def recommend(
     folder: Folder,
@@ -218,6 +246,10 @@ def recommend(
     ] = False,
     allow: Annotated[str | None, typer.Option(help="Return only these items: ID,ID,…")] = None,
     deny: Annotated[str, typer.Option(help="Never return these items: ID,ID,…")] = "",
+    user_id: UserId = "user_id",
+    item_id: ItemId = "item_id",
+    timestamp: Timestamp = "timestamp",
+    unknown_items: UnknownItems = Unknown.refuse,
     as_json: Json = False,
     device: Device = "auto",
 ) -> None:
@@ -226,19 +258,22 @@ def recommend(
     With --input, the file has the columns of a click log; results are written as they come, and a run that
     was interrupted goes on where it stood.
     """
-    from genrec.batch import Request, recommend_file
+    from genrec.batch import Request, recommend_file, recommend_users, require_output
 
-    if (history is None) == (input_file is None):
-        raise InputError("give either --history (one user) or --input (a file of users)")
-    if input_file is not None and output is None:
-        raise InputError("--input needs --output, the file to write")
-    if input_file is None and output is not None:
-        raise InputError("--output goes with --input; one history is printed (add --json for JSON)")
+    _check_recommend(history, input_file, output, as_json)
+    if output is not None:
+        require_output(output)
     request = Request(k, not keep_seen, None if allow is None else _ids(allow), _ids(deny))
     recommender = _open(folder, device)
-    if input_file is not None and output is not None:
-        users = recommend_file(recommender, input_file, output, request)
-        _log_lines([f"{users:,} users in {output}"])
+    if input_file is not None:
+        columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
+        policy = {"unknown_items": unknown_items.value}
+        log = _read_log(input_file, recommender.catalog, columns, policy)
+        if output is None:
+            _print_json(recommend_users(recommender, log, request))
+        else:
+            recommend_file(recommender, log, output, request)
+            _log_lines([f"recommendations in {output}"])
         return
     found = recommender.recommend([_ids(history or "")], **request.options())[0]
     if as_json:
@@ -247,7 +282,7 @@ def recommend(
     _print(_recommendations_table(found))
 
 
-@app.command(epilog="[bold]Example[/]   genrec inspect runs/shop --json")
+@app.command(cls=OnceCommand, epilog="[bold]Example[/]   genrec inspect runs/shop --json")
 def inspect(folder: Folder, as_json: Json = False) -> None:
     """Show what a recommender is made of, and how good its semantic IDs are."""
     from genrec.inspecting import inspect_recommender, inspection_tables
@@ -262,10 +297,10 @@ def inspect(folder: Folder, as_json: Json = False) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the console script's entry point."""
-    import os
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(arguments)
     except InputError as error:
@@ -285,11 +320,39 @@ def _open(folder: Path, device: str) -> GenerativeRecommender:
     return GenerativeRecommender.from_pretrained(folder, device=device)
 
 
+def _check_recommend(
+    history: str | None, input_file: Path | None, output: Path | None, as_json: bool
+) -> None:
+    if (history is None) == (input_file is None):
+        raise InputError("give either --history (one user) or --input (a file of users)")
+    if output is not None and (input_file is None or as_json):
+        raise InputError("--output goes with --input, and without --json, which prints the result")
+    if input_file is not None and output is None and not as_json:
+        raise InputError("--input needs --output, the file to write, or --json to print the result")
+
+
+def _read_log(
+    source: Path, catalog: Catalog, columns: dict[str, str], policy: dict[str, Any]
+) -> Interactions:
+    from genrec.config import validate
+    from genrec.data import InteractionColumns, Interactions, LogPolicy
+
+    log = Interactions.read(
+        source,
+        catalog=catalog,
+        columns=validate(InteractionColumns, columns, source="options"),
+        policy=validate(LogPolicy, policy, source="options"),
+    )
+    _log_lines([*log.report.lines(), f"{len(log.histories):,} users"])
+    return log
+
+
 def _ids(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
 
 
 def _recommendations_table(found: Sequence[Recommendation]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Recommendations", title_justify="left")
@@ -298,7 +361,8 @@ def _recommendations_table(found: Sequence[Recommendation]) -> Table:
     table.add_column("title", overflow="fold")
     table.add_column("score", justify="right")
     for place, item in enumerate(found, start=1):
-        table.add_row(str(place), item.item_id, item.title, f"{item.score:.3f}")
+        words = [escape(item.item_id), escape(item.title)]
+        table.add_row(str(place), *words, f"{item.score:.3f}")
     return table
 
 

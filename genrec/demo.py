@@ -54,7 +54,7 @@ def run_demo(out: Path | None = None, shop: SyntheticShop | None = None) -> Demo
         InputError: `out` exists or cannot be written.
     """
     if out is not None:
-        require_free(out)
+        require_free(out, advice="choose another --out, or remove it")
     data = generate(shop)
     recommender = GenerativeRecommender.fit(
         data.catalog, data.log, FitSettings.model_validate(DEMO_SETTINGS)
@@ -78,6 +78,7 @@ def run_demo(out: Path | None = None, shop: SyntheticShop | None = None) -> Demo
 
 
 def _story(data: SyntheticData, history: list[str], found: list[Recommendation]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -87,10 +88,11 @@ def _story(data: SyntheticData, history: list[str], found: list[Recommendation])
         table.add_column(column)
     titles = data.catalog.titles
     for item_id, index in zip(history, data.catalog.index_of(history), strict=True):
-        table.add_row("bought", item_id, titles[index], "")
+        table.add_row("bought", escape(item_id), escape(titles[index]), "")
     table.add_section()
     for place, item in enumerate(found, start=1):
-        table.add_row(f"#{place}", item.item_id, item.title, f"{item.score:.2f}")
+        words = [escape(item.item_id), escape(item.title)]
+        table.add_row(f"#{place}", *words, f"{item.score:.2f}")
     return table
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import resource
 import shutil
 import tempfile
@@ -29,8 +30,14 @@ from genrec.data.catalog import Catalog
 from genrec.data.histories import Cases
 from genrec.data.interactions import Interactions
 from genrec.data.split import Split
-from genrec.encoders import encode_cached, load_encoder, make_encoder
-from genrec.errors import InputError
+from genrec.encoders import (
+    TextEncoder,
+    TfidfEncoder,
+    encode_cached,
+    load_encoder,
+    make_encoder,
+)
+from genrec.errors import DataError, InputError
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model import LanguageModel, LevelHead
 from genrec.recommender import GenerativeRecommender, Vectorizer
@@ -40,9 +47,10 @@ from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.settings import FitSettings
 from genrec.training import NextItemLoss, TrainingResult, train
 
-__all__ = ["fit"]
+__all__ = ["discard", "fit"]
 
 log = logging.getLogger(__name__)
+_MARKER = "fit.json"
 
 
 def fit(
@@ -56,7 +64,20 @@ def fit(
     if work is None:
         with tempfile.TemporaryDirectory(prefix="genrec-") as folder:
             return _Fit(catalog, interactions, settings, Path(folder)).run()
-    return _Fit(catalog, interactions, settings, work).run()
+    fresh = not work.exists()
+    try:
+        return _Fit(catalog, interactions, settings, work).run()
+    except InputError:
+        # Nothing to go on with: what was refused before training must not stand in a better fit's way.
+        if fresh and not (work / "checkpoints").exists():
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def discard(work: Path) -> None:
+    """Remove the work folder of an unfinished fit, if `work` is one; anything else stays."""
+    if (work / _MARKER).is_file():
+        shutil.rmtree(work)
 
 
 @dataclass
@@ -71,12 +92,13 @@ class _Fit:
 
     def run(self) -> GenerativeRecommender:
         """Take the five steps."""
+        device = self.settings.torch_device()
         data = _data_facts(self.catalog, self.interactions)
-        _claim(self.work, data, self.settings)
         split = self.settings.split.apply(self.interactions, self.settings.seed)
+        _check(self.catalog, self.interactions, split)
+        _claim(self.work, data, self.settings)
         for note in split.notes:
             log.info("%s", note)
-        _check_catalog(self.catalog, split)
         with self._timed("vectors"):
             vectorizer, vectors = self._vectors(split)
         with self._timed("semantic_ids"):
@@ -89,7 +111,7 @@ class _Fit:
             max_items=self.settings.training.max_items,
             seed=self.settings.seed,
         )
-        language_model.model.to(self.settings.torch_device())
+        language_model.model.to(device)
         LevelHead(language_model.core, language_model.vocabulary).check()
         recommender = GenerativeRecommender(
             self.catalog,
@@ -112,14 +134,14 @@ class _Fit:
         texts = self.catalog.texts(self.settings.template)
         if not kept.exists():
             encoder = make_encoder(self.settings.encoder).fit(texts)
-            text = encode_cached(encoder, texts, self.work / "vectors")
+            text = _encode(encoder, texts)
             with atomic_folder(kept) as building:
                 encoder.save(building / "encoder")
                 if self.settings.collaborative.weight:
                     signal = CollaborativeSignal(self.settings.collaborative).fit(split.train, text)
                     signal.save(building / "collaborative")
         encoder = load_encoder(kept / "encoder")
-        text = encode_cached(encoder, texts, self.work / "vectors")
+        text = _encode(encoder, texts)
         if not (kept / "collaborative").exists():
             return Vectorizer(encoder, None), text
         joined = CollaborativeSignal.load(kept / "collaborative")
@@ -204,20 +226,30 @@ class _Fit:
         log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
 
 
+def _encode(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors of texts; those of a pretrained encoder are kept for other fits and grown catalogs."""
+    if isinstance(encoder, TfidfEncoder):
+        return encoder.encode(texts)
+    home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return encode_cached(encoder, texts, os.environ.get("GENREC_CACHE", Path(home) / "genrec"))
+
+
 def _measure(recommender: GenerativeRecommender, cases: Cases, settings: FitSettings) -> Evaluation:
     protocol = Protocol(name=settings.split.protocol, split="valid", ks=(5, 10))
     return evaluate(recommender, cases, protocol, len(recommender.catalog))
 
 
-def _check_catalog(catalog: Catalog, split: Split) -> None:
+def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
     if len(catalog) < 2:
-        raise InputError(
+        raise DataError(
             "the catalog has a single item: with nothing to choose from there is nothing to learn; give at "
-            "least 2 items"
+            "least 2 items",
+            source=catalog.report.source,
         )
     if not len(split.train.items):
-        raise InputError(
-            f"the split {split.protocol!r} leaves no training interaction: give a longer log"
+        raise DataError(
+            f"the split {split.protocol!r} leaves no training interaction: give a longer log",
+            source=interactions.report.source,
         )
 
 
@@ -245,20 +277,23 @@ def _data_facts(catalog: Catalog, interactions: Interactions) -> dict[str, Any]:
 def _claim(work: Path, data: dict[str, Any], settings: FitSettings) -> None:
     """Mark `work` as belonging to this data and these settings, or refuse another fit's folder."""
     facts = {"genrec": genrec_version(), "data": data, "settings": settings.model_dump(mode="json")}
-    marker = work / "fit.json"
-    if marker.exists():
-        if json.loads(marker.read_text(encoding="utf-8")) != json.loads(json.dumps(facts)):
-            raise InputError(
-                f"{work} holds an unfinished fit with other data or settings: run that one again to finish "
-                "it, choose another --out, or pass --restart to discard it"
-            )
+    marker, content = work / _MARKER, json.dumps(facts, indent=2) + "\n"
+    if marker.is_file() and marker.read_text(encoding="utf-8") == content:
         log.info("continuing the fit in %s", work)
         return
-    if work.exists() and any(work.iterdir()):
-        raise InputError(f"{work} is not empty and not a fit's work folder: choose another")
+    if work.exists() and not work.is_dir():
+        raise InputError(f"{work} is in the way of the fit's work folder: move it")
+    others = [path for path in work.iterdir() if path != marker] if work.exists() else []
+    if others and marker.is_file():
+        raise InputError(
+            f"{work} holds an unfinished fit with other data or settings: run that one again to finish "
+            "it, choose another --out, or pass --restart to discard it"
+        )
+    if others:
+        raise InputError(f"{work} is not empty and not a fit's work folder: move it")
     try:
         work.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        marker.write_text(content, encoding="utf-8")
     except OSError as error:
         shutil.rmtree(work, ignore_errors=True)
         raise InputError(f"{work} cannot be written: {error.strerror}") from None

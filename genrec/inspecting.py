@@ -47,6 +47,7 @@ def inspection_tables(document: dict[str, Any]) -> list[Table]:
 
 
 def _facts(document: dict[str, Any]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     report, fit = document["quality"], document["fit"]
@@ -67,9 +68,9 @@ def _facts(document: dict[str, Any]) -> Table:
         + f"; peak memory {fit['peak_memory_mib']:,} MiB",
     }
     for name, value in facts.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     for failure in document["failures"]:
-        table.add_row("[bold]warning[/]", failure)
+        table.add_row("[bold]warning[/]", escape(failure))
     return table
 
 
@@ -100,11 +101,12 @@ def _levels(report: dict[str, Any]) -> Table:
 
 
 def _buckets(report: dict[str, Any]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Largest collisions before resolution", title_justify="left")
     table.add_column("items", justify="right")
     table.add_column("titles", overflow="fold")
     for bucket in report["worst_buckets"]:
-        table.add_row(str(bucket["size"]), " · ".join(bucket["titles"]))
+        table.add_row(str(bucket["size"]), escape(" · ".join(bucket["titles"])))
     return table

@@ -137,7 +137,7 @@ class GenerativeRecommender:
 
         Args:
             histories: item ids, oldest first; a history may be empty.
-            k: items wanted; a history gets fewer only when the filters leave fewer.
+            k: items wanted; a history gets fewer only when the catalog or the filters leave fewer.
             exclude_seen: never return an item of the history.
             allow: the only items that may be returned (such as those in stock).
             deny: items that must not be returned.
@@ -149,6 +149,7 @@ class GenerativeRecommender:
             InputError: `k` is not positive, or an item id is not in the catalog.
         """
         _check_histories(histories, k)
+        k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         allowed = None if allow is None else self.catalog.index_of(list(allow))
         denied = self.catalog.index_of(list(deny))

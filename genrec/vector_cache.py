@@ -25,7 +25,7 @@ __all__ = ["encode_cached"]
 
 logger = logging.getLogger(__name__)
 
-SHARD = 50_000
+SHARD = 5_000
 """Most texts between two writes: what an interrupted run may lose."""
 
 

@@ -16,10 +16,16 @@ from pydantic import Field, model_validator
 from genrec.config import Settings
 from genrec.semantic_ids.base import ItemTokenizer
 
-__all__ = ["RQKMeans", "RQKMeansSettings", "kmeans", "nearest"]
+__all__ = ["RQKMeans", "RQKMeansSettings", "balanced", "kmeans", "nearest"]
 
 START_POINTS = 32
 """Points per centroid among which k-means++ chooses the first centroids."""
+BALANCE_POINTS = 256
+"""Points per centroid, at most, that balancing looks at."""
+SINKHORN_STEPS = 10
+"""Alternations between rows and columns per round of balancing."""
+TEMPERATURE = 0.1
+"""Entropy of the transport, in units of the mean extra cost of a wrong centroid."""
 
 
 class RQKMeansSettings(Settings):
@@ -33,6 +39,9 @@ class RQKMeansSettings(Settings):
     """Codes per level (K): one number for all, or one for each; fewer where items are fewer."""
     iterations: int = Field(default=25, ge=1)
     """Rounds of k-means at every level."""
+    balance: int = Field(default=0, ge=0)
+    """Rounds that then even out the clusters of every level (4 are enough); 0 is plain k-means,
+    which on residuals grows one giant cluster and leaves most codes of a late level rare."""
     max_points: int = Field(default=1_000_000, ge=1)
     """Larger catalogs are fitted on this many vectors, drawn at random."""
     seed: int = 0
@@ -77,6 +86,7 @@ class RQKMeans(ItemTokenizer):
         for size in settings.sizes:
             seed = int(generator.integers(2**31))
             codebook = kmeans(residual, size, settings.iterations, seed)
+            codebook = balanced(residual, codebook, settings.balance, seed)
             residual -= codebook[nearest(residual, codebook)]
             self.codebooks.append(codebook)
 
@@ -113,11 +123,7 @@ def kmeans(points: NDArray[np.float32], k: int, iterations: int, seed: int) -> N
     from sklearn.cluster import kmeans_plusplus
 
     k = min(k, len(points))
-    sample = points
-    if len(points) > START_POINTS * k:
-        generator = np.random.default_rng(seed)
-        sample = points[generator.choice(len(points), START_POINTS * k, replace=False)]
-    start, _ = kmeans_plusplus(sample, k, random_state=seed)
+    start, _ = kmeans_plusplus(_sample(points, START_POINTS * k, seed), k, random_state=seed)
     clustering = faiss.Kmeans(
         points.shape[1],
         k,
@@ -130,8 +136,50 @@ def kmeans(points: NDArray[np.float32], k: int, iterations: int, seed: int) -> N
     return np.asarray(clustering.centroids, dtype=np.float32)
 
 
+def balanced(
+    points: NDArray[np.float32], centroids: NDArray[np.float32], rounds: int, seed: int
+) -> NDArray[np.float32]:
+    """Return centroids `(K, D)` moved to the means of about equally large clusters of the points.
+
+    Each round assigns by entropic optimal transport with equal column sums (Sinkhorn; Cuturi 2013),
+    as LC-Rec (Zheng et al. 2024) does for its last level, then takes means. The mean of many points
+    lies near the centre and so near everything, the mean of few does not: with even clusters the
+    plain nearest centroid, which `encode` takes, stays even too.
+    """
+    points, centroids = _sample(points, BALANCE_POINTS * len(centroids), seed), centroids.copy()
+    for _ in range(rounds):
+        cluster = _even_assignment(points, centroids)
+        sums = np.zeros_like(centroids)
+        np.add.at(sums, cluster, points)
+        counts = np.bincount(cluster, minlength=len(centroids))
+        filled = counts > 0
+        centroids[filled] = sums[filled] / counts[filled, None]
+    return centroids
+
+
 def nearest(points: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the index `(N,)` of the centroid nearest to each point; ties go to the lowest."""
     import faiss
 
     return np.asarray(faiss.knn(points, centroids, 1)[1][:, 0])
+
+
+def _even_assignment(
+    points: NDArray[np.float32], centroids: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Return a centroid `(N,)` for each point such that centroids get about equally many."""
+    cost = (centroids**2).sum(axis=1) - 2 * points @ centroids.T
+    cost -= cost.min(axis=1, keepdims=True)
+    plan = np.exp(-cost / max(float(cost.mean()) * TEMPERATURE, 1e-12))
+    rows = np.ones(len(points), np.float32)
+    for _ in range(SINKHORN_STEPS):
+        columns = 1 / np.maximum(plan.T @ rows, 1e-20)
+        rows = 1 / np.maximum(plan @ columns, 1e-20)
+    return np.asarray((plan * columns).argmax(axis=1))
+
+
+def _sample(points: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
+    """Return at most `most` of the points, drawn at random."""
+    if len(points) <= most:
+        return points
+    return points[np.random.default_rng(seed).choice(len(points), most, replace=False)]

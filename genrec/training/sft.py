@@ -227,6 +227,13 @@ class _Run:
         entry = {"step": result.steps, "epoch": result.steps / self.steps_per_epoch}
         result.curve.append(entry | {"loss": result.loss_sum / result.loss_count} | metrics)
         result.loss_sum, result.loss_count = 0.0, 0
+        log.info(
+            "step %d of %d, loss %.3f, validation ndcg@10 %.4f",
+            result.steps,
+            self.total,
+            result.curve[-1]["loss"],
+            metrics["ndcg@10"],
+        )
         if metrics["ndcg@10"] > result.best:
             result.best, result.best_step, result.stale = metrics["ndcg@10"], result.steps, 0
             self.checkpoints.save_best(self.loss)

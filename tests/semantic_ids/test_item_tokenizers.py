@@ -9,8 +9,9 @@ from genrec.errors import RecommenderError
 from genrec.semantic_ids import AnyItemTokenizerSettings, load_item_tokenizer, make_item_tokenizer
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.fsq import FSQ, FSQSettings, GridAutoencoder
+from genrec.semantic_ids.quality import level_usage
 from genrec.semantic_ids.rqkmeans import RQKMeans, RQKMeansSettings
-from genrec.semantic_ids.rqvae import RQVAE, RQVAESettings
+from genrec.semantic_ids.rqvae import RQVAE, ResidualAutoencoder, RQVAESettings
 from genrec.testing.contracts import ItemTokenizerContract, clustered_vectors
 
 SMALL = {"steps": 150, "batch_size": 64, "hidden": (32,), "learning_rate": 3e-3}
@@ -19,6 +20,11 @@ SMALL = {"steps": 150, "batch_size": 64, "hidden": (32,), "learning_rate": 3e-3}
 class TestRQKMeans(ItemTokenizerContract):
     def make(self, seed):
         return RQKMeans(RQKMeansSettings(levels=3, codes=8, seed=seed))
+
+
+class TestBalancedRQKMeans(ItemTokenizerContract):
+    def make(self, seed):
+        return RQKMeans(RQKMeansSettings(levels=3, codes=8, balance=4, seed=seed))
 
 
 class TestRQVAE(ItemTokenizerContract):
@@ -84,6 +90,21 @@ def test_fewer_items_than_codes_shrink_the_codebooks_silently(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_balancing_evens_out_late_levels():
+    generator = np.random.default_rng(0)
+    scale = generator.lognormal(size=(2000, 1))
+    vectors = (scale * generator.normal(size=(2000, 48))).astype(np.float32)
+
+    def measured(rounds):
+        settings = RQKMeansSettings(levels=2, codes=32, balance=rounds)
+        codes = RQKMeans(settings).fit(vectors).encode(vectors)
+        return level_usage(codes[:, 1], 32).perplexity, len(np.unique(codes, axis=0))
+
+    (plain, plain_tuples), (even, even_tuples) = measured(0), measured(4)
+    assert even > 1.5 * plain
+    assert even_tuples > 1.2 * plain_tuples
+
+
 def test_residual_kmeans_of_a_sample_still_encodes_all():
     vectors, _ = clustered_vectors(clusters=4, per_cluster=50, dimension=8, seed=2)
     settings = RQKMeansSettings(levels=1, codes=4, max_points=60)
@@ -97,6 +118,21 @@ def test_rqvae_uses_nearly_all_codes():
     tokenizer = RQVAE(settings).fit(vectors)
     codes = tokenizer.encode(vectors)
     assert all(len(np.unique(codes[:, level])) >= 29 for level in range(3))
+
+
+def test_unused_codes_are_put_back_where_the_items_are():
+    import torch
+
+    settings = RQVAESettings(levels=2, codes=4, latent=3, steps=10, warmup=0, revive_every=1)
+    model = ResidualAutoencoder(5, 4, settings)
+    vectors = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    model.before_step(0, vectors, torch.Generator().manual_seed(0))
+    model.codebooks.data[0, 2] = 1e6
+    model.loss(vectors)
+    model.before_step(1, vectors, torch.Generator().manual_seed(0))
+    assert model.codebooks.abs().max() < 100
+    latents = model.encoder(vectors)
+    assert (torch.cdist(model.codebooks[0, 2:3], latents) < 1e-3).any()
 
 
 def test_fsq_codes_and_grid_points_are_one_to_one():

@@ -1,0 +1,73 @@
+"""What every recipe does around its `main`: settings in, messages to stderr, errors as one line.
+
+A recipe is a program run by path: ``python train/sft.py train/sft_demo.yaml out=runs/other``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from genrec.config import Settings, load_settings
+from genrec.errors import GenrecError, InputError
+
+__all__ = ["run_recipe"]
+
+C = TypeVar("C", bound=Settings)
+
+
+def run_recipe(
+    main: Callable[[C], None], kind: type[C], arguments: Sequence[str] | None = None
+) -> None:
+    """Call `main` with settings of class `kind` read from the command line.
+
+    Exit status: 0 done, 1 a failure of ours, 2 the user's input or settings (one message, no traceback).
+
+    Args:
+        main: the recipe.
+        kind: its settings.
+        arguments: a YAML file, then ``key=value`` words that override it (``--key=value`` and, for
+            true, ``--key`` mean the same); None takes the command line. None at all, or ``--help``,
+            print the recipe's docstring and its settings.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or {"-h", "--help"} & set(words):
+        print(_help(main, kind))
+        return
+    _quiet_libraries()
+    try:
+        main(_settings(kind, words))
+    except GenrecError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _quiet_libraries() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("genrec").setLevel(logging.INFO)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def _settings(kind: type[C], words: Sequence[str]) -> C:
+    first, *rest = words
+    path = None if "=" in first or first.startswith("--") else first
+    return load_settings(kind, path, map(_assignment, rest if path else words))
+
+
+def _assignment(word: str) -> str:
+    """Take ``--key=value`` and ``--key`` for ``key=value`` and ``key=true``."""
+    bare = word.removeprefix("--")
+    return bare if bare == word or "=" in bare else f"{bare}=true"
+
+
+def _help(main: Callable[[C], None], kind: type[C]) -> str:
+    fields = kind.model_fields.items()
+    settings = [f"  {name:16} {field.description or ''}" for name, field in fields]
+    purpose = (sys.modules[main.__module__].__doc__ or "").strip()
+    return "\n".join([purpose, "", "Settings (dots descend: data.items=FILE):", *settings])

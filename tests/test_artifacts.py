@@ -1,0 +1,173 @@
+"""Folders and files that are whole or absent, and manifests that notice any change."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec import artifacts
+from genrec.errors import InputError, RecommenderError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A small folder with a manifest."""
+    made = tmp_path / "made"
+    with artifacts.atomic_folder(made) as building:
+        (building / "part").mkdir()
+        (building / "part" / "weights").write_bytes(bytes(range(256)))
+        (building / "words.txt").write_text("words\n")
+        artifacts.write_manifest(building, {"settings": {"seed": 1}, "data": {"rows": 3}})
+    return made
+
+
+def test_a_folder_appears_whole(folder, tmp_path):
+    assert {path.name for path in tmp_path.iterdir()} == {"made"}
+    assert artifacts.read_manifest(folder)["settings"] == {"seed": 1}
+
+
+def test_a_folder_whose_making_fails_never_appears(tmp_path):
+    def fail():
+        with artifacts.atomic_folder(tmp_path / "made") as building:
+            (building / "half").write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kill_while_writing_leaves_the_name_free(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from genrec.artifacts import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1])) as building:\n"
+        "    (building / 'half').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    target = tmp_path / "made"
+    done = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not target.exists()
+    with artifacts.atomic_folder(target) as building:
+        (building / "whole").write_text("whole")
+    assert [path.name for path in target.iterdir()] == ["whole"]
+
+
+def test_only_what_genrec_made_is_overwritten(folder, tmp_path):
+    with artifacts.atomic_folder(folder, overwrite=True) as building:
+        (building / "new").write_text("new")
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "wedding.jpg").write_bytes(b"irreplaceable")
+    for target in (photos, photos / "wedding.jpg"):
+        with (
+            pytest.raises(InputError, match="was not made by genrec"),
+            artifacts.atomic_folder(target, overwrite=True),
+        ):
+            pytest.fail("entered")
+    assert (photos / "wedding.jpg").read_bytes() == b"irreplaceable"
+
+
+def test_a_failed_replacement_keeps_the_old_folder(folder):
+    with pytest.raises(KeyError), artifacts.atomic_folder(folder, overwrite=True):
+        raise KeyError
+    assert artifacts.read_manifest(folder)["data"] == {"rows": 3}
+
+
+def test_looking_whether_a_target_is_free_makes_nothing(folder, tmp_path):
+    artifacts.require_free(tmp_path / "a" / "b" / "c")
+    artifacts.require_file(tmp_path / "a" / "b.json")
+    with pytest.raises(InputError, match=r"made exists already: take another"):
+        artifacts.require_free(folder, advice="take another")
+    with pytest.raises(InputError, match=r"words\.txt is a file, not a folder"):
+        artifacts.require_free(folder / "words.txt" / "deeper" / "c")
+    with pytest.raises(InputError, match=r"made is a folder: name a file in it"):
+        artifacts.require_file(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"made"}
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "file"
+
+    def write(text, error=None):
+        with artifacts.atomic_file(target) as path:
+            path.write_text(text)
+            if error:
+                raise error
+
+    write("one")
+    write("two")
+    with pytest.raises(KeyError):
+        write("half", KeyError)
+    assert target.read_text() == "two"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+    with (
+        pytest.raises(InputError, match="cannot be written"),
+        artifacts.atomic_file(target / "under a file"),
+    ):
+        pytest.fail("entered")
+
+
+@given(st.data())
+def test_any_flipped_bit_of_any_file_is_noticed(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flip")
+    (folder / "words.txt").write_text("words\n")
+    artifacts.write_manifest(folder, {"settings": {"seed": 1}, "provenance": {"genrec": "0"}})
+    path = folder / data.draw(st.sampled_from(["words.txt", artifacts.MANIFEST]))
+    content = bytearray(path.read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    with pytest.raises(RecommenderError, match=str(folder)):
+        artifacts.read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["part/weights", "words.txt", artifacts.MANIFEST])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(RecommenderError, match=name):
+        artifacts.read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.pop("settings"),
+        lambda document: document.pop("files"),
+        lambda document: document.update(files={}),
+        lambda document: document["files"].pop("words.txt"),
+        lambda document: document["files"].pop(artifacts.MANIFEST),
+        lambda document: document["settings"].update(seed=2),
+        lambda document: document.update(more=1),
+    ],
+)
+def test_an_edited_manifest_is_noticed(folder, change):
+    path = folder / artifacts.MANIFEST
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(RecommenderError, match=r"recommender\.json is not the file that was saved"):
+        artifacts.read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"format_version": 99, "provenance": {"genrec": "7.5"}}', r"version 99.*made with \(7.5"),
+        ('{"format_version": 99, "provenance": 5}', r"version 99.*reads version 1.*unknown"),
+        ("{}", "format version None"),
+        ("[]", "is not a manifest"),
+        ("", "cannot be read"),
+    ],
+)
+def test_another_format_is_said(folder, content, expected):
+    (folder / artifacts.MANIFEST).write_text(content)
+    with pytest.raises(RecommenderError, match=expected):
+        artifacts.read_manifest(folder)

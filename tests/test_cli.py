@@ -1,0 +1,269 @@
+"""The command: its documents, its tables, its help."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+from rich.console import Console
+
+from genrec import demo
+from genrec.cli import app
+from genrec.inspecting import inspect_recommender, inspection_tables
+
+COMMANDS = ["demo", "fit", "evaluate", "recommend", "inspect"]
+HISTORY = "P0001,P0002,P0003"
+
+
+def plain(text):
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+
+
+def test_help_names_the_commands_that_work(command):
+    answer = command("--help")
+    assert (answer.status, answer.err) == (0, "")
+    assert re.findall(r"^│ ([a-z]+)\s", answer.out.split("Commands")[1], re.MULTILINE) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_shows_an_example(name, command):
+    answer = command(name, "--help")
+    assert (answer.status, answer.err) == (0, "")
+    assert f"Example genrec {name}" in plain(answer.out).replace("Examples", "Example")
+
+
+def examples():
+    """Every ``genrec …`` in the commands' epilogs."""
+    for group in typer.main.get_command(app).commands.values():
+        text = re.sub(r"\[/?bold\]", "", group.epilog)
+        for found in re.findall(r"genrec (.+?)(?=$|\n|   then )", text):
+            yield found.replace(" … ", " --items i --interactions c ")
+
+
+def test_there_are_examples():
+    assert len(list(examples())) >= len(COMMANDS) + 3
+
+
+@pytest.mark.parametrize("example", examples())
+def test_every_example_parses(example):
+    name, *words = shlex.split(example)
+    typer.main.get_command(app).commands[name].make_context(name, words)
+
+
+def test_version_and_no_arguments(command):
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", command("--version").out)
+    assert "Usage" in command().out + command().err
+
+
+def test_recommend_prints_one_document(command, recommender_folder, recommender):
+    answer = command("recommend", recommender_folder, "--history", HISTORY, "-k", 4, "--json")
+    assert answer.status == 0
+    expected = recommender.recommend([HISTORY.split(",")], k=4)[0]
+    assert answer.json == {"recommendations": [vars(item) for item in expected]}
+    assert [list(item) for item in answer.json["recommendations"]] == [
+        ["item_id", "title", "score"]
+    ] * 4
+
+
+def test_recommend_prints_a_table(command, recommender_folder, recommender):
+    answer = command("recommend", recommender_folder, "--history", HISTORY, "-k", 4)
+    for item in recommender.recommend([HISTORY.split(",")], k=4)[0]:
+        assert item.item_id in answer.out
+        assert item.title in answer.out
+
+
+def test_recommend_for_nobody_in_particular(command, recommender_folder, recommender):
+    answer = command("recommend", recommender_folder, "--history", "", "-k", 3, "--json")
+    assert answer.json["recommendations"] == [vars(i) for i in recommender.recommend([[]], k=3)[0]]
+
+
+def test_recommend_filters(command, recommender_folder, recommender):
+    def ask(*words):
+        answer = command(
+            "recommend", recommender_folder, "--history", HISTORY, "-k", 120, "--json", *words
+        )
+        return [item["item_id"] for item in answer.json["recommendations"]]
+
+    everything, seen = set(recommender.catalog.item_ids), set(HISTORY.split(","))
+    assert set(ask()) == everything - seen
+    assert set(ask("--keep-seen")) == everything
+    assert set(ask("--deny", "P0004, P0005")) == everything - seen - {"P0004", "P0005"}
+    assert set(ask("--allow", "P0004,P0005,P0001")) == {"P0004", "P0005"}
+    assert ask("--allow", "P0004,P0005", "--deny", "P0005") == ["P0004"]
+    assert set(ask("--allow", "P0001,P0004", "--keep-seen")) == {"P0001", "P0004"}
+    assert ask("--allow", "") == []
+
+
+def test_recommend_many_with_columns_of_another_name(
+    command, recommender_folder, recommender, tmp_path
+):
+    users = tmp_path / "users.tsv"
+    rows = "customer\tasin\twhen\nu1\tP0002\t9\nu1\tP0001\t3\nu2\tP0004\t1\nu2\tgone\t2\n"
+    users.write_text(rows)
+    words = ["--user-id", "customer", "--item-id", "asin", "--timestamp", "when", "-k", 2]
+    words += ["--unknown-items", "drop", "--input", users]
+    found = recommender.recommend([["P0001", "P0002"], ["P0004"]], k=2)
+    answer = command("recommend", recommender_folder, *words, "--json")
+    assert answer.status == 0
+    assert answer.json == [
+        {"user_id": user, "recommendations": [vars(item) for item in row]}
+        for user, row in zip(("u1", "u2"), found, strict=True)
+    ]
+    target = tmp_path / "out.jsonl"
+    answer = command("recommend", recommender_folder, *words, "--output", target)
+    assert (answer.status, answer.out) == (0, "")
+    assert [json.loads(line) for line in target.read_text().splitlines()] == [
+        {"user_id": user, "recommendations": [vars(item) for item in row]}
+        for user, row in zip(("u1", "u2"), found, strict=True)
+    ]
+
+
+def test_evaluate_prints_the_document(command, recommender_folder, recommender):
+    words = ["evaluate", recommender_folder, "--k", 5, "--k", 20, "--baselines", "--json", "-"]
+    document = command(*words).json
+    keys = ["protocol", "metrics", "confidence", "baselines", "users", "invalid"]
+    assert list(document) == keys
+    assert (document["users"], document["invalid"]) == (300, 0)
+    facts = {"name": "leave-one-out", "split": "test", "ks": [5, 20], "exclude_seen": True}
+    assert document["protocol"].items() >= facts.items()
+    assert {"recall@5", "ndcg@5", "recall@20", "ndcg@20"} <= set(document["metrics"])
+    for name, (low, high) in document["confidence"].items():
+        assert 0 <= low <= document["metrics"][name] <= high <= 1
+    assert "popularity" in document["baselines"]
+    for metrics in document["baselines"].values():
+        assert metrics.keys() == document["metrics"].keys()
+
+
+def test_evaluate_on_validation_repeats_what_the_fit_measured(
+    command, recommender_folder, recommender
+):
+    document = command("evaluate", recommender_folder, "--split", "valid", "--json", "-").json
+    measured = recommender.metrics["validation"]
+    assert document["metrics"] == measured["metrics"]
+    assert document["confidence"] == measured["confidence"]
+    assert document["protocol"] == measured["protocol"]
+    assert document["baselines"] == {}
+
+
+def test_evaluate_writes_the_document(command, recommender_folder, tmp_path):
+    target = tmp_path / "deep" / "result.json"
+    answer = command("evaluate", recommender_folder, "--json", target, "--keep-seen")
+    document = json.loads(target.read_text())
+    assert document["protocol"]["exclude_seen"] is False
+    assert f"{document['metrics']['recall@10']:.4f}" in answer.out
+    assert [path.name for path in target.parent.iterdir()] == ["result.json"]
+
+
+def test_inspect_prints_the_document(command, recommender_folder, recommender, shop):
+    answer = command("inspect", recommender_folder, "--json")
+    assert answer.status == 0
+    document = answer.json
+    facts = {
+        "items": 120,
+        "users": 300,
+        "interactions": len(shop.log),
+        "encoder": "tfidf",
+        "item_tokenizer": "rqkmeans",
+        "codebook_sizes": list(recommender.semantic_ids.codebook_sizes),
+        "collision_policy": "nearest_free",
+        "backbone": "compact",
+    }
+    assert document.items() >= facts.items()
+    assert document["fit"] == recommender.metrics
+    assert document["quality"]["after"]["items"] == 0
+    assert len(document["quality"]["levels"]) == len(document["codebook_sizes"])
+
+
+def test_inspect_prints_tables(command, recommender_folder):
+    answer = command("inspect", recommender_folder)
+    assert answer.status == 0
+    for title in ("Recommender", "Semantic IDs, level by level", "Largest collisions"):
+        assert title in answer.out
+
+
+def test_titles_in_the_tables_are_not_markup(recommender, capsys):
+    document = inspect_recommender(recommender)
+    titles = ["[/b] cable", "[red]rope"]
+    document["quality"]["worst_buckets"] = [{"size": 2, "titles": titles}]
+    Console(width=200).print(*inspection_tables(document))
+    assert "[/b] cable · [red]rope" in capsys.readouterr().out
+
+
+def test_the_demo_keeps_what_it_made(tmp_path, monkeypatch, quick_settings, command):
+    monkeypatch.setattr(demo, "DEMO_SETTINGS", quick_settings)
+    shop = demo.SyntheticShop(items=80, users=120, seed=5)
+    out = tmp_path / "demo"
+    result = demo.run_demo(out, shop)
+    assert {path.name for path in out.iterdir()} == {"items.csv", "interactions.csv", "recommender"}
+    assert list(tmp_path.iterdir()) == [out]
+    assert (
+        0 < result.document["metrics"]["recall@10"] < result.document["best_possible"]["recall@10"]
+    )
+    again = command("evaluate", out / "recommender", "--baselines", "--json", "-").json
+    assert again.items() <= result.document.items()
+    asked = ["--history", ",".join(result.document["history"]), "-k", 5, "--json"]
+    found = command("recommend", out / "recommender", *asked).json
+    assert found["recommendations"] == result.document["recommendations"]
+    refit = ["--items", out / "items.csv", "--interactions", out / "interactions.csv"]
+    words = ["training.max_steps=2", "training.validations=1", "language_model.compact.width=8"]
+    assert command("fit", *refit, "--out", tmp_path / "refit", *words).status == 0
+
+
+def test_the_demo_prints_one_document(monkeypatch, quick_settings, shop, command):
+    monkeypatch.setattr(demo, "DEMO_SETTINGS", quick_settings)
+    monkeypatch.setattr(demo, "generate", lambda settings: shop)
+    document = command("demo", "--json").json
+    assert {"metrics", "baselines", "best_possible", "recommendations"} <= set(document)
+    answer = command("demo")
+    assert answer.status == 0
+    assert f"best possible {document['best_possible']['recall@10']:.3f}" in answer.out
+
+
+def test_fit_says_what_it_read_and_what_is_next(command, shop_files, tmp_path, caplog):
+    items, clicks = shop_files
+    out = tmp_path / "deep" / "shop"
+    words = ["training.max_steps=2", "training.validations=1", "language_model.compact.width=8"]
+    with caplog.at_level("INFO", "genrec"):
+        answer = command("fit", "--items", items, "--interactions", clicks, "--out", out, *words)
+    assert (answer.status, answer.out) == (0, "")
+    for said in (f"{items}: 120 rows read, 120 kept", "300 users", f"recommender in {out}"):
+        assert said in caplog.text
+    assert [path.name for path in out.parent.iterdir()] == ["shop"]
+    assert command("fit", "--items", items, "--interactions", clicks, "--out", out).status == 2
+    again = ["--overwrite", "seed=5", *words]
+    answer = command("fit", "--items", items, "--interactions", clicks, "--out", out, *again)
+    assert answer.status == 0
+    assert json.loads((out / "recommender.json").read_text())["settings"]["seed"] == 5
+    assert [path.name for path in out.parent.iterdir()] == ["shop"]
+
+
+def test_a_process_prints_json_alone_and_no_bars_where_nobody_watches(recommender_folder):
+    code = "from genrec.cli import main; main()"
+    words = ["recommend", str(recommender_folder), "--history", HISTORY, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    assert len(json.loads(done.stdout)["recommendations"]) == 10
+    assert done.stderr == ""
+
+
+def test_importing_genrec_is_quick():
+    code = "import time; t = time.perf_counter(); import genrec; print(time.perf_counter() - t)"
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(5)]
+    assert min(float(run.stdout) for run in runs) < 0.3
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys\n"
+        "from genrec.cli import main\n"
+        "try:\n    main(['fit', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'sklearn', 'faiss', 'duckdb', 'pyarrow', 'datasets'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

@@ -1,0 +1,226 @@
+"""The recipes: their settings load, they stay short, and the demos run end to end by path."""
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrec.config import Settings, load_settings
+from genrec.data.settings import DataSettings
+from genrec.data.synthetic import SyntheticShop, generate
+from genrec.errors import ConfigError, DataError, GenrecError
+from genrec.recipe import run_recipe
+from genrec.testing.decode_race import overlap
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("tokenizers", "train", "eval")
+RECIPES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
+VALUES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.yaml"))
+
+
+def name(path):
+    return f"{path.parent.name}/{path.name}"
+
+
+def recipe_of(values):
+    """The recipe that a YAML file is for: ``train/sft_demo.yaml`` belongs to ``train/sft.py``."""
+    return values.with_name(values.stem.split("_")[0] + ".py")
+
+
+def load(recipe, monkeypatch):
+    """Import a recipe by path, under a name of its own."""
+    alias = f"recipe_under_test_{recipe.parent.name}_{recipe.stem}"
+    spec = importlib.util.spec_from_file_location(alias, recipe)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, alias, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(words, folder, expect=0):
+    """Run a recipe as a reader would, from another folder, with short paths resolved."""
+    script, *rest = [str(ROOT / word) if (ROOT / word).is_file() else word for word in words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, script, *rest]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == expect, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("values", VALUES, ids=name)
+def test_every_yaml_loads_into_its_recipe(values, monkeypatch):
+    kind = load(recipe_of(values), monkeypatch).Config
+    assert isinstance(load_settings(kind, values), kind)
+
+
+@pytest.mark.parametrize("values", VALUES, ids=name)
+def test_every_yaml_opens_with_its_command_and_what_it_needs(values):
+    comments = [line for line in values.read_text().splitlines() if line.startswith("#")]
+    assert comments[0].endswith(f" {name(recipe_of(values))} {name(values)}")
+    assert any("Needs: " in line for line in comments)
+
+
+@pytest.mark.parametrize("values", VALUES, ids=name)
+def test_every_yaml_has_a_row_in_its_readme(values):
+    assert f"| `{values.name}` |" in (values.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_a_recipe_is_one_page_with_one_config(recipe, monkeypatch):
+    source = recipe.read_text()
+    assert len(source.splitlines()) < 130
+    module = load(recipe, monkeypatch)
+    assert f"python {name(recipe)} " in module.__doc__
+    assert module.Config.model_config["frozen"]
+    assert all(field.description for field in module.Config.model_fields.values())
+    settings = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Settings)]
+    assert [c.__name__ for c in settings if c.__module__ == module.__name__] == ["Config"]
+    functions = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
+    assert "main" in {function.name for function in functions}
+    assert all(f.end_lineno - f.lineno < 45 for f in functions)
+
+
+def test_fit_demo(tmp_path):
+    words = ["data.shop.items=80", "data.shop.users=150", "item_tokenizer.codes=16", "out=ids"]
+    done = run(["tokenizers/fit.py", "tokenizers/fit_demo.yaml", *words], tmp_path)
+    assert "| rqkmeans | 16x16 |" in done.stdout
+    quality = json.loads((tmp_path / "ids" / "quality.json").read_text())
+    assert quality["quality"]["after"]["items"] == 0
+    lines = (tmp_path / "ids" / "semantic_ids.jsonl").read_text().splitlines()
+    assert len({tuple(json.loads(line)["codes"]) for line in lines}) == len(lines) == 80
+    again = run(["tokenizers/fit.py", "tokenizers/fit_demo.yaml", *words], tmp_path, expect=2)
+    assert "exists already" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_sft_demo_then_rank_demo(tmp_path):
+    short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
+    short += ["fit.training.max_steps=20", "fit.training.validations=1"]
+    done = run(["train/sft.py", "train/sft_demo.yaml", *short], tmp_path)
+    assert "recommender in runs/sft_demo" in done.stdout
+    assert not (tmp_path / "runs" / "sft_demo.partial").exists()
+    done = run(["eval/rank.py", "eval/rank_demo.yaml"], tmp_path)
+    table = (tmp_path / "runs" / "rank_demo.md").read_text()
+    assert table.strip() == done.stdout.strip()
+    document = json.loads((tmp_path / "runs" / "rank_demo.json").read_text())
+    assert document["users"] == 200
+    assert document["invalid"] == 0
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
+    assert rows == ["recommender", "---", "genrec", *document["baselines"]]
+
+
+def test_decode_race_finds_the_same_items(tmp_path):
+    small = ["users=3", "history=4", "beams=5", "items=300", "width=32", "layers=1", "inner=32"]
+    small = [f"workload.{word}" for word in [*small, "codebook_sizes=[16,16,16]"]]
+    done = run(
+        ["eval/decode.py", "eval/decode.yaml", *small, "repetitions=1", "out=out.json"], tmp_path
+    )
+    assert "100.0% of the items the same" in done.stdout
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["overlap"] == 1.0
+    assert result["ratio"] > 0
+    assert len(result["seconds"]["generate"]) == len(result["seconds"]["genrec"]) == 1
+
+
+def test_the_standard_race_has_the_parameters_it_claims():
+    from genrec.testing.decode_race import DecodeRace, DecodeWorkload
+
+    race = DecodeRace(DecodeWorkload(items=300))
+    assert race.parameters == pytest.approx(4.5e6, rel=0.02)
+
+
+def test_overlap_by_hand():
+    first = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32)
+    second = np.array([[4, 3, 2, 1], [5, 0, 9, 8]], np.int32)
+    assert overlap(first, second) == (1 + 0.5) / 2
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path):
+    inside = tmp_path / "nothing" / "beside"
+    inside.mkdir(parents=True)
+    done = run(["tokenizers/fit.py", "tokenizers/fit_rqkmeans.yaml"], inside, expect=2)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: ../shared/data/beauty/items.jsonl.gz")
+
+
+class Toy(Settings):
+    """Settings of a recipe that only records them."""
+
+    data: DataSettings = DataSettings(shop=SyntheticShop(items=60, users=10))
+    """Where from."""
+    steps: int = 1
+    """How many."""
+    overwrite: bool = False
+    """Whether."""
+
+
+def recorded(*words):
+    calls = []
+    run_recipe(calls.append, Toy, words)
+    [config] = calls
+    return config
+
+
+def test_words_override_the_yaml_file(tmp_path):
+    (tmp_path / "toy.yaml").write_text("steps: 5\n")
+    path = str(tmp_path / "toy.yaml")
+    assert recorded(path).steps == 5
+    assert recorded(path, "steps=7", "data.shop.items=61").data.shop.items == 61
+    assert recorded("steps=7") == Toy(steps=7)
+    assert recorded("--steps=7", "--overwrite") == Toy(steps=7, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ConfigError("bad"), 2), (DataError("bad"), 2), (GenrecError("bad"), 1)]
+)
+def test_errors_become_a_line_and_a_status(error, status, capsys):
+    def main(config):
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run_recipe(main, Toy, ["steps=1"])
+    assert exit_.value.code == status
+    assert capsys.readouterr().err == "Error: bad\n"
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        recorded("stepps=3")
+    assert exit_.value.code == 2
+    assert "did you mean 'steps'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["steps=1", "-h"]])
+def test_help_names_every_setting(words, capsys):
+    run_recipe(lambda config: pytest.fail("must not run"), Toy, words)
+    shown = capsys.readouterr().out
+    assert re.search(r"steps +How many\.", shown)
+    assert "The recipes" in shown
+
+
+def test_data_settings_read_files_and_shops_alike(tmp_path):
+    shop = SyntheticShop(items=60, users=20)
+    items, interactions = generate(shop).write(tmp_path)
+    made, made_log = DataSettings(shop=shop).read()
+    read, read_log = DataSettings(items=items, interactions=interactions).read()
+    assert read.item_ids == made.item_ids
+    np.testing.assert_array_equal(read_log.histories.items, made_log.histories.items)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"items": "a.csv"}, {"interactions": "b.csv"}, {"items": "a.csv", "shop": {}}],
+    ids=["nothing", "no log", "no catalog", "both"],
+)
+def test_data_settings_want_two_files_or_a_shop(values):
+    with pytest.raises(ValueError, match="either items and interactions"):
+        DataSettings.model_validate(values)

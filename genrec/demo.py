@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["DEMO_SETTINGS", "DemoResult", "run_demo"]
 
 DEMO_SETTINGS: dict[str, Any] = {
-    "language_model": {"compact": {"width": 64, "layers": 2, "heads": 2, "dropout": 0.1}},
-    "training": {"epochs": 15, "learning_rate": 4e-3, "warmup_steps": 50, "validations": 4},
-    "validation_users": 500,
+    "language_model": {"compact": {"width": 64, "layers": 1, "heads": 2, "dropout": 0.2}},
+    "training": {"epochs": 1, "min_steps": 1500, "learning_rate": 4e-3, "validations": 4},
     "search": {"beams": 20},
 }
 """Settings of a fit that takes under a minute; the rest is as for `genrec fit`."""

@@ -218,7 +218,8 @@ class _Reader:
         total = f"{count:,} of {self._read:,} interactions are so" if count > 1 else "the only one"
         return DataError(
             f"the item is not in the catalog ({total}){self._catalog.similar(item_id)}. "
-            "Add it to the catalog, or drop such rows with unknown_items=drop",
+            "Add it to the catalog, or drop such rows with --unknown-items drop "
+            "(unknown_items= in Python)",
             source=self._source,
             row=row,
             column=self._names["item"],

@@ -28,7 +28,9 @@ class Histories:
         """Join separate sequences (any of them may be empty)."""
         parts = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
         items = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        return cls(items, np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64))
+        return cls(
+            items, np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+        )
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -57,7 +59,9 @@ class Histories:
         lengths = np.minimum(self.lengths, n)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Histories(self.items[np.repeat(self.offsets[1:] - lengths, lengths) + within], offsets)
+        return Histories(
+            self.items[np.repeat(self.offsets[1:] - lengths, lengths) + within], offsets
+        )
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ class Rows:
         if len(self.columns) == 1 and (mark := _other_delimiter(self.columns[0])):
             hint = f"; are the fields separated by {mark!r}? Use ',' in .csv and tabs in .tsv files"
         raise DataError(
-            f"no such column; found {found}{hint}. Name it with {setting}=",
+            f"no such column; found {found}{hint}. Name it with --{setting.replace('_', '-')} "
+            f"({setting}= in Python)",
             source=self.source,
             column=name,
         )

@@ -3,8 +3,8 @@
 The loop is written on Hugging Face Accelerate rather than the Transformers Trainer, for three reasons. Its
 state is one safetensors file (the Trainer's optimizer and random state are pickles). A run that is killed
 continues at the very step, with the same batches and the same dropout, without replaying a data loader. And
-the loss needs hidden states, never the model's own logits. Devices, mixed precision and several processes
-stay Accelerate's business.
+the loss needs hidden states, never the model's own logits. Devices and several processes stay Accelerate's
+business.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Report = Callable[[int, int, float], None]
 class TrainingSettings(Settings):
     """How long and how fast to train."""
 
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(20, ge=1)
     """Passes over the log."""
     min_steps: int = Field(1000, ge=1)
     """A small log is passed over more often, until this many optimizer steps."""
@@ -64,8 +64,8 @@ class TrainingSettings(Settings):
     """How often to validate, evenly over the run; the best of them is kept."""
     patience: int = Field(3, ge=1)
     """Stop after this many validations without a better ndcg@10."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision of the forward pass."""
+    precision: Literal["no", "bf16"] = "no"
+    """Mixed precision of the forward and backward pass."""
     checkpoint_seconds: float = Field(30.0, ge=0)
     """Least time between two checkpoints."""
 
@@ -135,7 +135,8 @@ class _Run:
     ) -> None:
         from accelerate import Accelerator
 
-        self.accelerator = Accelerator(mixed_precision=settings.precision)
+        device = next(loss.parameters()).device
+        self.accelerator = Accelerator(cpu=device.type == "cpu")
         self.loss, self.histories, self.settings = loss, histories, settings
         self.validate, self.checkpoints, self.seed = validate, checkpoints, seed
         self.optimizer = torch.optim.AdamW(_groups(loss, settings.weight_decay), betas=(0.9, 0.98))
@@ -143,7 +144,8 @@ class _Run:
         self.steps_per_epoch = len(self._epoch(0)[1])
         epochs = max(settings.epochs * self.steps_per_epoch, settings.min_steps)
         self.total = min(epochs, settings.max_steps or epochs)
-        self.validate_every = max(1, self.total // settings.validations)
+        count = settings.validations
+        self.validation_steps = {max(1, round(n * self.total / count)) for n in range(1, count + 1)}
         self.result = TrainingResult()
 
     def go(self, report: Report | None) -> TrainingResult:
@@ -169,9 +171,7 @@ class _Run:
             self.result.loss_count += 1
             if report is not None:
                 report(self.result.steps, self.total, value)
-            validates = (
-                self.result.steps % self.validate_every == 0 or self.result.steps == self.total
-            )
+            validates = self.result.steps in self.validation_steps
             if validates:
                 self._validate()
             if validates or time.monotonic() - saved >= self.settings.checkpoint_seconds:
@@ -202,8 +202,10 @@ class _Run:
         rate = self._rate(self.result.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.accelerator.autocast():
-            value = self.step_module(torch.from_numpy(items).to(self.accelerator.device))
+        device = self.accelerator.device
+        # Not Accelerator's own autocast: its precision is fixed for the whole process by the first run.
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            value = self.step_module(torch.from_numpy(items).to(device))
         self.accelerator.backward(value)
         self.accelerator.clip_grad_norm_(self.loss.parameters(), self.settings.clip)
         self.optimizer.step()

@@ -124,7 +124,7 @@ def test_columns_can_be_mapped(catalog: Catalog) -> None:
     assert as_dict(Interactions.read(table, catalog=catalog, columns=ignored)) == {"a": ["C", "B"]}
     with pytest.raises(DataError, match=r"column 'When'.*found 'who', 'what', 'at'"):
         Interactions.read(table, catalog=catalog, columns=columns.replace(timestamp="When"))
-    with pytest.raises(DataError, match=r"column 'user_id'.*Name it with user_id="):
+    with pytest.raises(DataError, match=r"column 'user_id'.*Name it with --user-id"):
         Interactions.read(table, catalog=catalog)
 
 
@@ -182,7 +182,7 @@ def test_bad_date_is_refused(catalog: Catalog, bad: str) -> None:
 
 def test_unknown_items(catalog: Catalog) -> None:
     columns = {"user_id": ["a", "b", "a", "c"], "item_id": ["B", "X", "0013", "X"]}
-    with pytest.raises(DataError, match=r"3 of 4 interactions.*unknown_items=drop") as error:
+    with pytest.raises(DataError, match=r"3 of 4 interactions.*--unknown-items drop") as error:
         read(catalog, **columns)
     assert (error.value.row, error.value.column, error.value.value) == (2, "item_id", "X")
     with pytest.raises(DataError, match="similar ids: '0012'"):

@@ -1,14 +1,13 @@
 """The `genrec` command: options in, library calls, tables or JSON out.
 
-Standard output carries results only; progress and the log go to standard error. Exit status: 0 done, 1 a
-failure of ours, 2 the user's input or options (one message, no traceback).
+Standard output carries results only; progress and the log go to standard error. Exit status: see
+`genrec.program`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from genrec.errors import GenrecError, InputError
+from genrec.errors import InputError
+from genrec.program import program
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -297,21 +297,8 @@ def inspect(folder: Folder, as_json: Json = False) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the console script's entry point."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
+    with program():
         app(arguments)
-    except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except GenrecError as error:
-        typer.echo(f"genrec failed: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
 
 
 def _open(folder: Path, device: str) -> GenerativeRecommender:

@@ -6,13 +6,12 @@ A recipe is a program run by path: ``python train/sft.py train/sft_demo.yaml out
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from genrec.config import Settings, load_settings
-from genrec.errors import GenrecError, InputError
+from genrec.program import program
 
 __all__ = ["run_recipe"]
 
@@ -23,8 +22,6 @@ def run_recipe(
     main: Callable[[C], None], kind: type[C], arguments: Sequence[str] | None = None
 ) -> None:
     """Call `main` with settings of class `kind` read from the command line.
-
-    Exit status: 0 done, 1 a failure of ours, 2 the user's input or settings (one message, no traceback).
 
     Args:
         main: the recipe.
@@ -37,21 +34,10 @@ def run_recipe(
     if not words or {"-h", "--help"} & set(words):
         print(_help(main, kind))
         return
-    _quiet_libraries()
-    try:
-        main(_settings(kind, words))
-    except GenrecError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
-
-
-def _quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("genrec").setLevel(logging.INFO)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with program():
+        main(_settings(kind, words))
 
 
 def _settings(kind: type[C], words: Sequence[str]) -> C:

@@ -15,9 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 RECIPE_FOLDERS = ("tokenizers", "train", "eval")
 RECIPES = sorted(path for folder in RECIPE_FOLDERS for path in (ROOT / folder).glob("*.py"))
 
-BASE = {"config", "errors", "progress"}
+BASE = {"config", "errors", "program", "progress"}
 MAY_IMPORT = {
     "errors": set(),
+    "program": {"errors"},
     "progress": set(),
     "config": {"errors"},
     "artifacts": BASE,

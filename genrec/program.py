@@ -1,0 +1,35 @@
+"""What every program of genrec does around its work: quiet libraries, one message for an error, a status.
+
+Exit status: 0 done, 1 a failure of ours, 2 the user's input or settings (one message, no traceback).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from genrec.errors import GenrecError, InputError
+
+__all__ = ["program"]
+
+
+@contextmanager
+def program() -> Iterator[None]:
+    """Run the block as a program: its errors end the process with a message on stderr."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        yield
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except GenrecError as error:
+        print(f"genrec failed: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -186,8 +186,11 @@ class _Fit:
 
     def _validator(
         self, recommender: GenerativeRecommender, valid: Cases
-    ) -> Callable[[], dict[str, float]]:
-        """Measure on a fixed draw of validation cases, with few beams."""
+    ) -> Callable[[], dict[str, float]] | None:
+        """Measure on a fixed draw of validation cases, with few beams; None where there is no case."""
+        if not len(valid):
+            log.warning("no user has a validation case: the last weights are kept, best or not")
+            return None
         limit = self.settings.validation_users
         if len(valid) > limit:
             chosen = np.random.default_rng(self.settings.seed).choice(
@@ -195,9 +198,7 @@ class _Fit:
             )
             valid = valid.take(np.sort(chosen))
         quick = recommender.with_beams(self.settings.validation_beams)
-        return lambda: (
-            _measure(quick, valid, self.settings).metrics if len(valid) else {"ndcg@10": 0.0}
-        )
+        return lambda: _measure(quick, valid, self.settings).metrics
 
     def _metrics(
         self, recommender: GenerativeRecommender, split: Split, result: TrainingResult

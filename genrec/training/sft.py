@@ -3,12 +3,13 @@
 The loop is written on Hugging Face Accelerate rather than the Transformers Trainer, for three reasons. Its
 state is one safetensors file (the Trainer's optimizer and random state are pickles). A run that is killed
 continues at the very step, with the same batches and the same dropout, without replaying a data loader. And
-the loss needs hidden states, never the model's own logits. Devices and several processes stay Accelerate's
-business.
+the loss needs hidden states, never the model's own logits. Placing and wrapping the model stays Accelerate's
+business; a run is one process.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -76,7 +77,7 @@ class TrainingResult:
 
     Attributes:
         steps: optimizer steps taken. best_step: the step whose weights were kept.
-        best: its ndcg@10. stopped_early: patience ran out.
+        best: its ndcg@10 (without validation, its step). stopped_early: patience ran out.
         curve: one entry a validation: step, epoch, mean loss since the last one, metrics.
     """
 
@@ -94,7 +95,7 @@ def train(
     loss: nn.Module,
     histories: Histories,
     settings: TrainingSettings,
-    validate: Validate,
+    validate: Validate | None,
     *,
     folder: Path,
     seed: int,
@@ -106,7 +107,7 @@ def train(
         loss: maps items `(B, n)` to a scalar; its trainable parameters train.
         histories: one sequence a user.
         settings: how long and how fast.
-        validate: gives metrics, ``ndcg@10`` among them.
+        validate: gives metrics, ``ndcg@10`` among them; None keeps the last weights.
         folder: where checkpoints live; a run found there is continued.
         seed: of batches and dropout.
         report: called after each step with the step, the number of steps, and the loss.
@@ -129,7 +130,7 @@ class _Run:
         loss: nn.Module,
         histories: Histories,
         settings: TrainingSettings,
-        validate: Validate,
+        validate: Validate | None,
         checkpoints: Checkpoints,
         seed: int,
     ) -> None:
@@ -179,18 +180,16 @@ class _Run:
                 saved = time.monotonic()
 
     def _batches(self, done: int) -> Iterator[NDArray[np.int64]]:
-        """Padded batches `(B, n)` from step `done` to the end of the run."""
-        epoch, step, skip = 0, 0, done
-        while step < self.total:
+        """Padded batches `(B, n)` behind the first `done`, until the run ends or stops early."""
+        step = 0
+        for epoch in itertools.count():
             data, batches = self._epoch(epoch)
-            for batch in batches[: self.total - step]:
+            for batch in batches:
                 step += 1
-                if step <= skip:
-                    continue
-                if self.result.stopped_early:
+                if step > self.total or self.result.stopped_early:
                     return
-                yield pad_items(data, batch)
-            epoch += 1
+                if step > done:
+                    yield pad_items(data, batch)
 
     def _epoch(self, epoch: int) -> tuple[Histories, list[NDArray[np.int64]]]:
         generator = np.random.default_rng((self.seed, epoch))
@@ -225,23 +224,23 @@ class _Run:
         return settings.learning_rate * warm * min(1.0, left)
 
     def _validate(self) -> None:
-        result, metrics = self.result, dict(self.validate())
+        result, metrics = self.result, dict(self.validate()) if self.validate else {}
         entry = {"step": result.steps, "epoch": result.steps / self.steps_per_epoch}
         result.curve.append(entry | {"loss": result.loss_sum / result.loss_count} | metrics)
         result.loss_sum, result.loss_count = 0.0, 0
-        log.info(
-            "step %d of %d, loss %.3f, validation ndcg@10 %.4f",
-            result.steps,
-            self.total,
-            result.curve[-1]["loss"],
-            metrics["ndcg@10"],
-        )
-        if metrics["ndcg@10"] > result.best:
-            result.best, result.best_step, result.stale = metrics["ndcg@10"], result.steps, 0
+        said = f", validation ndcg@10 {metrics['ndcg@10']:.4f}" if metrics else ""
+        loss = result.curve[-1]["loss"]
+        log.info("step %d of %d, loss %.3f%s", result.steps, self.total, loss, said)
+        self._keep_if_best(metrics.get("ndcg@10", result.steps))
+
+    def _keep_if_best(self, score: float) -> None:
+        """Keep the weights; of equally good ones the latest, which have learned the longest."""
+        result = self.result
+        result.stale = 0 if score > result.best else result.stale + 1
+        if score >= result.best:
+            result.best, result.best_step = score, result.steps
             self.checkpoints.save_best(self.loss)
-        else:
-            result.stale += 1
-            result.stopped_early = result.stale >= self.settings.patience
+        result.stopped_early = result.stale >= self.settings.patience
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

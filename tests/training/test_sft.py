@@ -183,6 +183,21 @@ def test_stops_early_and_keeps_the_best_weights(tmp_path):
     assert result.stopped_early
 
 
+def test_of_equally_good_weights_the_latest_are_kept(tmp_path):
+    _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
+    scores = iter([0.5, 0.5, 0.1, 0.5])
+    run = TrainingSettings(min_steps=40, epochs=1, validations=4, patience=9, batch_items=50)
+    result = train(loss, planted(), run, lambda: {"ndcg@10": next(scores)}, folder=tmp_path, seed=0)
+    assert (result.best, result.best_step) == (0.5, 40)
+
+
+def test_without_validation_the_run_goes_to_its_end_and_keeps_the_last_weights(tmp_path):
+    _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
+    run = TrainingSettings(min_steps=40, epochs=1, validations=8, patience=1, batch_items=50)
+    result = train(loss, planted(), run, None, folder=tmp_path, seed=0)
+    assert (result.steps, result.best_step, result.stopped_early) == (40, 40, False)
+
+
 def test_nothing_to_train_on_is_refused(tmp_path):
     _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
     with pytest.raises(InputError, match="no training interaction"):

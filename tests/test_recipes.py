@@ -180,16 +180,21 @@ def test_words_override_the_yaml_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(ConfigError("bad"), 2), (DataError("bad"), 2), (GenrecError("bad"), 1)]
+    ("error", "status", "line"),
+    [
+        (ConfigError("bad"), 2, "Error: bad\n"),
+        (DataError("bad"), 2, "Error: bad\n"),
+        (GenrecError("bad"), 1, "genrec failed: bad\n"),
+    ],
 )
-def test_errors_become_a_line_and_a_status(error, status, capsys):
+def test_errors_become_a_line_and_a_status(error, status, line, capsys):
     def main(config):
         raise error
 
     with pytest.raises(SystemExit) as exit_:
         run_recipe(main, Toy, ["steps=1"])
     assert exit_.value.code == status
-    assert capsys.readouterr().err == "Error: bad\n"
+    assert capsys.readouterr().err == line
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest(capsys):

@@ -193,7 +193,9 @@ class _Run:
 
     def _epoch(self, epoch: int) -> tuple[Histories, list[NDArray[np.int64]]]:
         generator = np.random.default_rng((self.seed, epoch))
-        data = windows(self.histories, self.settings.max_items, generator)
+        # One more than a history: its last item is a target, and the positions in front of it are those
+        # that a full history is searched from.
+        data = windows(self.histories, self.settings.max_items + 1, generator)
         return data, epoch_batches(data.lengths, self.settings.batch_items, generator)
 
     def _step(self, items: NDArray[np.int64]) -> float:

@@ -198,6 +198,17 @@ def test_without_validation_the_run_goes_to_its_end_and_keeps_the_last_weights(t
     assert (result.steps, result.best_step, result.stopped_early) == (40, 40, False)
 
 
+def test_every_position_that_a_full_history_is_searched_from_trains(tmp_path):
+    catalog = TinyCatalog.random(12, (3, 4), seed=2)
+    lm, loss = make_loss(catalog)  # positions for 10 items of history
+    before = lm.core.transformer.wpe.weight.detach().clone()
+    run = TrainingSettings(max_items=10, max_steps=3, learning_rate=0.1, validations=1)
+    train(loss, planted(length=40), run, None, folder=tmp_path, seed=0)
+    moved = (lm.core.transformer.wpe.weight.detach() - before).abs().amax(1)
+    last = len(lm.prefix) + 10 * len(catalog.codebook_sizes) - 1 + len(catalog.codebook_sizes) - 1
+    assert (moved[: last + 1] > 1e-3).all()
+
+
 def test_nothing_to_train_on_is_refused(tmp_path):
     _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
     with pytest.raises(InputError, match="no training interaction"):

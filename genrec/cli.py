@@ -137,8 +137,11 @@ def fit(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     item_id: Annotated[
-        str, typer.Option(help="Name of the item id column, in both files.")
+        str, typer.Option(help="Name of the item id column, in both files; see --log-item-id.")
     ] = "item_id",
+    log_item_id: Annotated[
+        str | None, typer.Option(help="Name of the log's item id column, if it is another.")
+    ] = None,
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",
@@ -167,7 +170,8 @@ def fit(
     )
     catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
     _log_lines(catalog.report.lines())
-    columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp, "rating": rating}
+    columns = {"user_id": user_id, "timestamp": timestamp, "rating": rating}
+    columns["item_id"] = log_item_id or item_id
     policy = {"unknown_items": unknown_items.value, "min_rating": min_rating}
     log = _read_log(interactions, catalog, columns, policy)
     work = out.with_name(f"{out.name}.partial")
@@ -189,7 +193,7 @@ def evaluate(
         Part, typer.Option(help="Which cases; test is for reporting only.")
     ] = Part.test,
     k: Annotated[
-        list[int] | None, typer.Option("-k", "--k", min=1, help="Cut-offs [default: 5 10].")
+        list[int] | None, typer.Option("-k", "--k", min=1, help="Cut-offs; 5 and 10 unless given.")
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Add the baselines' rows.")
@@ -279,6 +283,8 @@ def recommend(
     if as_json:
         _print_json({"recommendations": [vars(item) for item in found]})
         return
+    if not found:
+        _log_lines(["no item is left: everything is seen, denied, or outside --allow"])
     _print(_recommendations_table(found))
 
 

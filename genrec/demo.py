@@ -97,9 +97,9 @@ def _story(data: SyntheticData, history: list[str], found: list[Recommendation])
 
 def _summary(mine: Evaluation, baselines: list[Evaluation], best: float, out: Path | None) -> str:
     name = "recall@10"
-    popular = next(b for b in baselines if b.name == "popularity").metrics[name]
+    others = ", ".join(f"{b.name} {b.metrics[name]:.3f}" for b in baselines if b.metrics[name])
     lines = [
-        f"{name}: genrec {mine.metrics[name]:.3f}, popularity {popular:.3f}, best possible {best:.3f}; "
+        f"{name}: genrec {mine.metrics[name]:.3f}, {others}, best possible {best:.3f}; "
         f"{mine.invalid} invalid items"
     ]
     if out is not None:

@@ -12,8 +12,8 @@ import hashlib
 import json
 import logging
 import os
-import resource
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -216,7 +216,7 @@ class _Fit:
             },
             "parameters": {"trainable": trainable, "total": total},
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mib": _peak_memory_mib(),
         }
 
     @contextmanager
@@ -254,12 +254,25 @@ def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
         )
 
 
+def _peak_memory_mib() -> int | None:
+    """Most memory this process has held; None on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
 def _data_facts(catalog: Catalog, interactions: Interactions) -> dict[str, Any]:
     """Where the data came from and what it was, so that results can be traced to it."""
-    items = hashlib.sha256("\0".join(catalog.texts()).encode())
-    items.update("\0".join(catalog.item_ids).encode())
-    events = hashlib.sha256(interactions.histories.items.tobytes())
-    events.update(interactions.histories.offsets.tobytes())
+    items = hashlib.sha256()
+    for row in catalog.table.to_pylist():
+        items.update(json.dumps(row, default=str).encode())
+    times, unit = interactions.timestamps, interactions.timestamp_unit
+    events = hashlib.sha256(str(unit).encode())
+    for array in (interactions.histories.items, interactions.histories.offsets, times):
+        events.update(b"" if array is None else array.tobytes())
     return {
         "items": {
             "source": Path(catalog.report.source).name,

@@ -65,7 +65,7 @@ def _facts(document: dict[str, Any]) -> Table:
         ),
         "reconstruction error": f"{report['reconstruction_error']:.3f} of the vectors' variance",
         "fit": ", ".join(f"{step} {seconds:.0f} s" for step, seconds in fit["seconds"].items())
-        + f"; peak memory {fit['peak_memory_mib']:,} MiB",
+        + f"; peak memory {fit['peak_memory_mib'] or 0:,} MiB",
     }
     for name, value in facts.items():
         table.add_row(name, escape(value))

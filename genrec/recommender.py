@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -148,7 +149,7 @@ class GenerativeRecommender:
         Raises:
             InputError: `k` is not positive, or an item id is not in the catalog.
         """
-        _check_histories(histories, k)
+        _check_request(histories, k, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         allowed = None if allow is None else self.catalog.index_of(list(allow))
@@ -250,10 +251,20 @@ class GenerativeRecommender:
         return [Recommendation(ids[item], titles[item], score) for item, score in found]
 
 
-def _check_histories(histories: Sequence[Sequence[str]], k: int) -> None:
-    if k < 1:
-        raise InputError(f"k = {k}: ask for at least 1 item")
-    if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
+def _check_request(
+    histories: Sequence[Sequence[str]], k: int, allow: Sequence[str] | None, deny: Sequence[str]
+) -> None:
+    try:
+        wanted = operator.index(k)
+    except TypeError:
+        wanted = 0
+    if wanted < 1:
+        raise InputError(f"k = {k!r}: ask for at least 1 item, as a whole number")
+    if isinstance(allow, str) or isinstance(deny, str):
+        raise InputError("allow and deny must be lists of item ids, such as ['id1', 'id2']")
+    if isinstance(histories, str) or any(
+        not hasattr(h, "__len__") or isinstance(h, str) for h in histories
+    ):
         raise InputError(
             "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
         )

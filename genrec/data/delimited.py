@@ -181,6 +181,8 @@ def _locate_ragged(file: _Format, columns: list[str]) -> DataError:
                 pass
     except pa.ArrowInvalid:
         pass
+    if not ragged:
+        return DataError("the file is damaged, or not text at all", source=file.path)
     row = ragged[0]
     return DataError(
         f"the row has {row.actual_columns} fields, the header {row.expected_columns}; quote fields "

@@ -215,7 +215,8 @@ class _Run:
         if not math.isfinite(number):
             raise InputError(
                 f"the loss became {number} at step {self.result.steps}: lower training.learning_rate "
-                f"(now {self.settings.learning_rate:g}) or set training.precision to no"
+                f"(now {self.settings.learning_rate:g}) or set training.precision to no, "
+                "and start over (--restart discards this run)"
             )
         return number
 

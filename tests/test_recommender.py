@@ -137,7 +137,7 @@ def test_what_cannot_be_answered_is_said(recommender):
         recommender.recommend([[known, f"{known}X"]])
     with pytest.raises(InputError, match="k = 0: ask for at least 1"):
         recommender.recommend([[known]], k=0)
-    with pytest.raises(InputError, match="k = 2.5: ask for at least 1"):
+    with pytest.raises(InputError, match=r"k = 2\.5: ask for at least 1"):
         recommender.recommend([[known]], k=2.5)
     for filters in ({"allow": known}, {"deny": known}):
         with pytest.raises(InputError, match="allow and deny must be lists"):

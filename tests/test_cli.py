@@ -267,3 +267,15 @@ def test_help_needs_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_the_logs_item_column_may_have_another_name(command, shop_files, tmp_path):
+    items, log = shop_files
+    other = tmp_path / "log.csv"
+    text = log.read_text(encoding="utf-8")
+    other.write_text(text.replace("item_id", "sku", 1), encoding="utf-8")
+    out = tmp_path / "out"
+    words = ["--items", items, "--interactions", other, "--out", out, "training.max_steps=1"]
+    assert command("fit", *words).status == 2
+    assert command("fit", *words, "--log-item-id", "sku").status == 0
+    assert (out / "recommender.json").is_file()

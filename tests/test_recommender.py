@@ -243,3 +243,16 @@ def test_the_base_of_a_lora_recommender_is_named_when_it_is_gone(tmp_path, shop,
     shutil.rmtree(base)
     with pytest.raises(InputError, match=str(base)):
         GenerativeRecommender.from_pretrained(tmp_path / "saved")
+
+
+def test_a_fits_fingerprint_sees_times_and_every_column(shop):
+    from dataclasses import replace
+
+    from genrec.data import Catalog
+    from genrec.fitting import _data_facts
+
+    facts = _data_facts(shop.catalog, shop.log)
+    later = replace(shop.log, timestamps=shop.log.timestamps + 1)
+    assert _data_facts(shop.catalog, later)["interactions"] != facts["interactions"]
+    fewer = Catalog.from_table(shop.catalog.table.drop_columns(["price"]))
+    assert _data_facts(fewer, shop.log)["items"]["sha256"] != facts["items"]["sha256"]

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -243,3 +244,10 @@ def test_grouped_joins_batches_without_loss() -> None:
     rows = open_rows(pa.table({"a": [str(n) for n in range(10)]}), ["a"])
     parts = list(rows.grouped(4))
     assert pa.concat_tables(parts)["a"].to_pylist() == [str(n) for n in range(10)]
+
+
+def test_bytes_that_are_no_text_are_called_damaged(tmp_path):
+    path = tmp_path / "noise.csv"
+    path.write_bytes(random.Random(0).randbytes(4000))
+    with pytest.raises(DataError, match=r"noise\.csv"):
+        read_table(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,13 @@ from genrec.language_model import LanguageModel
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
+    from genrec.data.conditions import Condition
     from genrec.data.interactions import Interactions
-    from genrec.encoders import TextEncoder
-    from genrec.semantic_ids.base import ItemTokenizer
-    from genrec.semantic_ids.collaborative import CollaborativeSignal
+    from genrec.semantic_ids.building import AnyItemTokenizer
     from genrec.semantic_ids.semantic_ids import SemanticIds
+    from genrec.vectorizer import Vectorizer
 
-__all__ = ["GenerativeRecommender", "Recommendation"]
+__all__ = ["GenerativeRecommender", "Recommendation", "read_catalog"]
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,6 @@ class Recommendation:
     score: float
 
 
-@dataclass(frozen=True)
-class Vectorizer:
-    """What turns item texts into the vectors that the item tokenizer reads.
-
-    Attributes:
-        encoder: text to vectors.
-        signal: joins them with co-occurrence learned in training; None for text alone.
-    """
-
-    encoder: TextEncoder
-    signal: CollaborativeSignal | None
-
-    def vectors(self, catalog: Catalog, settings: FitSettings) -> NDArray[np.float32]:
-        """Vectors `(N, D)` of the catalog that this was fitted on, row by row."""
-        text = self.encoder.encode(catalog.texts(settings.template))
-        return text if self.signal is None else self.signal.transform(text, np.arange(len(catalog)))
-
-
 @dataclass(eq=False)
 class GenerativeRecommender:
     """Recommends items by generating their semantic IDs; make one with `fit` or `from_pretrained`.
@@ -71,18 +53,19 @@ class GenerativeRecommender:
     Attributes:
         catalog: the items.
         semantic_ids: their codes.
-        item_tokenizer: what made the codes.
-        vectorizer: what made the vectors behind them.
+        item_tokenizer: what made the codes; or an indexing, which reads no vectors.
+        vectorizer: what made the items' vectors.
         language_model: what continues histories.
         settings: everything that was set.
         log: the interactions it was fitted on, for evaluation; without user ids.
         metrics: validation metrics, training curve and costs of the fit.
         data: where catalog and log came from, with their hashes.
+        index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
 
     catalog: Catalog
     semantic_ids: SemanticIds
-    item_tokenizer: ItemTokenizer
+    item_tokenizer: AnyItemTokenizer
     vectorizer: Vectorizer
     language_model: LanguageModel
     settings: FitSettings
@@ -90,11 +73,12 @@ class GenerativeRecommender:
     metrics: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     name: str = "genrec"
+    index: InitVar[Trie | None] = None
 
-    def __post_init__(self) -> None:
-        device = self.language_model.core.device
-        self.trie = Trie.build(self.semantic_ids.codes, self.semantic_ids.codebook_sizes, device)
-        self._item_tokens = self.language_model.vocabulary.encode(self.semantic_ids.codes)
+    def __post_init__(self, index: Trie | None) -> None:
+        ids = self.semantic_ids
+        trie = Trie.build(ids.codes, ids.codebook_sizes) if index is None else index
+        self.trie = trie.to(self.language_model.core.device)
         self._search = BeamSearch(
             self.language_model.core,
             self.language_model.vocabulary,
@@ -133,6 +117,7 @@ class GenerativeRecommender:
         exclude_seen: bool = True,
         allow: Sequence[str] | None = None,
         deny: Sequence[str] = (),
+        where: Sequence[Condition | str] = (),
     ) -> list[list[Recommendation]]:
         """Recommend the `k` most likely next items for each history.
 
@@ -142,17 +127,20 @@ class GenerativeRecommender:
             exclude_seen: never return an item of the history.
             allow: the only items that may be returned (such as those in stock).
             deny: items that must not be returned.
+            where: conditions that a returned item meets, such as ``["price<20", "brand=Acme|Other"]``
+                (see `genrec.data.Condition`).
 
         Returns:
-            For each history its recommendations, best first.
+            For each history its recommendations, best first; none where no item passes the filters.
 
         Raises:
-            InputError: `k` is not positive, or an item id is not in the catalog.
+            InputError: `k` is not positive, an item id is not in the catalog, or a condition cannot be
+                answered from the catalog's columns.
         """
         _check_request(histories, k, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
-        allowed = None if allow is None else self.catalog.index_of(list(allow))
+        allowed = self._allowed(allow, where)
         denied = self.catalog.index_of(list(deny))
         forbidden = [np.concatenate([h, denied]) if exclude_seen else denied for h in indices]
         items, scores = self._search.search(
@@ -168,7 +156,7 @@ class GenerativeRecommender:
     def with_beams(self, beams: int) -> GenerativeRecommender:
         """The same recommender (nothing is copied) with another number of beams."""
         search = self.settings.search.replace(beams=beams)
-        return replace(self, settings=self.settings.replace(search=search))
+        return replace(self, settings=self.settings.replace(search=search), index=self.trie)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the recommender folder: whole and verified, or not at all.
@@ -178,11 +166,10 @@ class GenerativeRecommender:
         """
         with atomic_folder(Path(folder), overwrite=overwrite) as building:
             _write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
+            self.trie.save(building / "trie.safetensors")
             _write_log(self.log, building / "interactions.parquet")
             self.item_tokenizer.save(building / "item_tokenizer")
-            self.vectorizer.encoder.save(building / "encoder")
-            if self.vectorizer.signal is not None:
-                self.vectorizer.signal.save(building / "collaborative")
+            self.vectorizer.save(building)
             self.language_model.save(building / "language_model")
             (building / "metrics.json").write_text(json.dumps(self.metrics, indent=2) + "\n")
             write_manifest(
@@ -191,11 +178,7 @@ class GenerativeRecommender:
                     "provenance": provenance(),
                     "data": self.data,
                     "settings": self.settings.model_dump(mode="json"),
-                    "semantic_ids": {
-                        "codebook_sizes": list(self.semantic_ids.codebook_sizes),
-                        "policy": self.semantic_ids.policy,
-                        "moved": self.semantic_ids.moved,
-                    },
+                    "semantic_ids": self.semantic_ids.describe(),
                 },
             )
 
@@ -207,15 +190,13 @@ class GenerativeRecommender:
             RecommenderError: it is missing, incomplete, altered, or of another format version.
         """
         from genrec.config import validate
-        from genrec.encoders import load_encoder
-        from genrec.semantic_ids.base import load_item_tokenizer
-        from genrec.semantic_ids.collaborative import CollaborativeSignal
+        from genrec.semantic_ids.building import load_any
+        from genrec.vectorizer import Vectorizer
 
         folder = Path(folder)
         manifest = read_manifest(folder)
         settings = validate(FitSettings, manifest["settings"], source=str(folder))
         catalog, semantic_ids = _read_catalog(folder / "catalog.parquet", manifest["semantic_ids"])
-        has_signal = (folder / "collaborative").is_dir()
         language_model = LanguageModel.load(
             folder / "language_model", settings.language_model, semantic_ids.codebook_sizes
         )
@@ -223,23 +204,32 @@ class GenerativeRecommender:
         return cls(
             catalog,
             semantic_ids,
-            load_item_tokenizer(folder / "item_tokenizer"),
-            Vectorizer(
-                load_encoder(folder / "encoder"),
-                CollaborativeSignal.load(folder / "collaborative") if has_signal else None,
-            ),
+            load_any(folder / "item_tokenizer"),
+            Vectorizer.load(folder),
             language_model,
             settings,
             _read_log(folder / "interactions.parquet", catalog),
             json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
             manifest["data"],
+            index=Trie.load(index) if (index := folder / "trie.safetensors").exists() else None,
         )
+
+    def _allowed(
+        self, allow: Sequence[str] | None, where: Sequence[Condition | str]
+    ) -> NDArray[np.int32] | None:
+        """Catalog indices of the items that may be returned; None for all."""
+        listed = None if allow is None else self.catalog.index_of(list(allow))
+        if not where:
+            return listed
+        met = self.catalog.where(where)
+        return met if listed is None else np.intersect1d(met, listed)
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
         """LM tokens in front of the item to generate, one sequence a history."""
         prefix = np.array(self.language_model.prefix, np.int64)
         newest = histories.last(self.settings.training.max_items)
-        return [np.concatenate([prefix, self._item_tokens[history].ravel()]) for history in newest]
+        encode, codes = self.language_model.vocabulary.encode, self.semantic_ids.codes
+        return [np.concatenate([prefix, encode(codes[history]).ravel()]) for history in newest]
 
     def _named(self, items: NDArray[np.int32], scores: NDArray[np.float32]) -> list[Recommendation]:
         found = [
@@ -249,6 +239,16 @@ class GenerativeRecommender:
         ]
         ids, titles = self.catalog.item_ids, self.catalog.titles
         return [Recommendation(ids[item], titles[item], score) for item, score in found]
+
+
+def read_catalog(folder: str | Path) -> tuple[Catalog, SemanticIds]:
+    """Read a recommender folder's items and their codes, and nothing else of it.
+
+    Raises:
+        RecommenderError: it is missing, incomplete, altered, or of another format version.
+    """
+    facts = read_manifest(Path(folder))["semantic_ids"]
+    return _read_catalog(Path(folder) / "catalog.parquet", facts)
 
 
 def _check_request(
@@ -271,11 +271,9 @@ def _check_request(
 
 
 def _write_catalog(catalog: Catalog, semantic_ids: SemanticIds, path: Path) -> None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    codes = pa.array(list(semantic_ids.codes), pa.list_(pa.int32()))
-    pq.write_table(catalog.table.append_column("semantic_id", codes), path)
+    pq.write_table(catalog.table.append_column("semantic_id", semantic_ids.to_arrow()), path)
 
 
 def _read_catalog(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]:
@@ -284,11 +282,8 @@ def _read_catalog(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticI
     from genrec.semantic_ids.semantic_ids import SemanticIds
 
     table = pq.read_table(path)
-    codes = np.array(table["semantic_id"].to_pylist(), np.int32)
     catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
-    sizes = tuple(facts["codebook_sizes"])
-    ids = SemanticIds(catalog.item_ids, codes, sizes, facts["policy"], facts["moved"])
-    return catalog, ids
+    return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
 
 
 def _write_log(log: Interactions, path: Path) -> None:

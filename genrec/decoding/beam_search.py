@@ -1,9 +1,8 @@
 """Exact beam search over a catalog: each history is read once, each beam is one query token.
 
 `generate(num_beams=W)` computes the prompt W times, keeps W copies of its cache and reorders them at every
-step. Here a request stays one row. Its history is prefilled once; at level `l` the W live prefixes enter as
-W tokens with the same position, and a 4-D mask shows each of them the history and its own ancestors.
-Nothing is copied or reordered, and the matrix products have W rows instead of one.
+step. Here a request's history is read once; at level `l` the W live prefixes enter as W tokens of one row
+(see `genrec.decoding.readers`), and only the level's rows of the head are multiplied.
 
 Scores are sums of log-probabilities, one a level. `normalization` says over what: the LM's whole
 vocabulary (equal to `generate` with `prefix_allowed_tokens_fn`), the codes of the level, or the codes that
@@ -13,8 +12,9 @@ continue to an item of the catalog (then the scores of all items are a distribut
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from pydantic import Field
 from torch import Tensor
 
 from genrec.config import Settings
-from genrec.decoding.ancestry import Ancestry, SlidingWindow
 from genrec.decoding.filters import LeafFilter
+from genrec.decoding.readers import Reader, reader_for
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
 from genrec.language_model.level_head import LevelHead
@@ -34,33 +34,58 @@ if TYPE_CHECKING:
 
     from genrec.language_model.vocabulary import CodeVocabulary
 
-__all__ = ["BeamSearch", "BeamSettings"]
+__all__ = ["BeamSearch", "BeamSettings", "Beams"]
+
+_Width = Annotated[int, Field(ge=1)]
 
 
 class BeamSettings(Settings):
     """How the catalog is searched."""
 
-    beams: int = Field(50, ge=1)
-    """Live prefixes W; the search uses at least the number of items asked for."""
+    beams: _Width | tuple[_Width, ...] = 50
+    """Live prefixes W, one number for all levels or one for each level but the last; the search uses at
+    least the number of items asked for."""
     normalization: Normalization = "catalog"
     """What a level's probabilities sum to one over."""
+    leaf_flush: bool = True
+    """Score all remaining levels in one pass as soon as few items are left below the live prefixes; the
+    result is the same."""
     batch_tokens: int = Field(16384, ge=1)
     """Prompt tokens and beams computed together; bounds memory."""
 
+    def widths(self, levels: int, k: int) -> list[int]:
+        """Beams kept after each of L levels; the last keeps the `k` items."""
+        given = self.beams if isinstance(self.beams, tuple) else (self.beams,) * (levels - 1)
+        if len(given) != levels - 1:
+            from genrec.errors import ConfigError
+
+            raise ConfigError(
+                f"search.beams gives {len(given)} widths for {levels} levels: give one number, or "
+                f"{levels - 1} (the last level keeps the items asked for)"
+            )
+        return [*(max(width, k) for width in given), k]
+
 
 @dataclass(frozen=True)
-class _Beams:
-    """Live prefixes of R requests: trie nodes and log-probabilities, both `(R, W)`; -inf is a dead beam."""
+class Beams:
+    """Live prefixes of R requests, best first.
+
+    Attributes:
+        nodes: `(R, W)` trie nodes.
+        scores: `(R, W)` log-probabilities; -inf is a dead beam.
+        lines: `(R, W, J)` slots of the tokens before each beam's newest code (see `readers`).
+    """
 
     nodes: Tensor
     scores: Tensor
+    lines: Tensor
 
 
 class BeamSearch:
     """Searches `trie` with `model`; both may be on any one device.
 
     Args:
-        model: a Transformers causal LM with a key-value cache (LoRA layers may be inside it).
+        model: a Transformers causal LM (LoRA layers may be inside it).
         vocabulary: the codes' tokens.
         trie: the catalog.
         settings: beams, normalization, batch size.
@@ -75,7 +100,11 @@ class BeamSearch:
     ) -> None:
         self.model, self.trie, self.settings = model, trie, settings or BeamSettings()
         self.head = LevelHead(model, vocabulary)
-        self.window = SlidingWindow.of(model.config)
+
+    @cached_property
+    def reader(self) -> type[Reader]:
+        """How the model is run; decided at the first search."""
+        return reader_for(self.model, torch.cat(self.head.tokens))
 
     @torch.inference_mode()
     def search(
@@ -97,82 +126,90 @@ class BeamSearch:
         Returns:
             Items `(R, k)` best first, distinct, -1 where fewer than `k` are allowed; their scores `(R, k)`,
             -inf there.
+
+        Raises:
+            ConfigError: the settings give beams for another number of levels.
         """
         items = np.full((len(prompts), k), -1, np.int32)
         scores = np.full((len(prompts), k), -np.inf, np.float32)
+        widths = self.settings.widths(self.trie.levels, k)
+        filtered = LeafFilter.build(self.trie, allow, deny)
         self.model.eval()
         lengths = [len(prompt) for prompt in prompts]
-        width = max(k, self.settings.beams)
-        for rows in _length_batches(lengths, width, self.settings.batch_tokens):
-            denied = None if deny is None else [deny[row] for row in rows]
-            filtered = LeafFilter.build(self.trie, allow, denied)
-            best = self._search_batch([prompts[row] for row in rows], k, filtered)
-            found = best.nodes.shape[1]
-            leaf_items = self.trie.leaf_item[best.nodes].masked_fill(best.scores.isinf(), -1)
+        for rows in _length_batches(lengths, max(widths), self.settings.batch_tokens):
+            part = filtered and filtered.rows(rows)
+            leaves, best = self._search_batch([prompts[row] for row in rows], widths, part)
+            found = leaves.shape[1]
+            leaf_items = self.trie.leaf_item[leaves].masked_fill(best.isinf(), -1)
             items[rows, :found] = leaf_items.cpu().numpy()
-            scores[rows, :found] = best.scores.cpu().numpy()
+            scores[rows, :found] = best.cpu().numpy()
         return items, scores
 
     def _search_batch(
         self,
         prompts: Sequence[Sequence[int] | NDArray[np.integer]],
-        k: int,
+        widths: list[int],
         filtered: LeafFilter | None,
-    ) -> _Beams:
+    ) -> tuple[Tensor, Tensor]:
+        """Best leaves `(R, <= k)` and their scores."""
+        from genrec.decoding.leaf_flush import leaf_flush
+
         tokens, lengths = _pad(prompts, self.head.tokens[0])
-        hidden, cache = self._prefill(tokens, lengths)
-        ancestry = Ancestry(lengths, tokens.shape[1], self.window, hidden.dtype)
+        reader = self.reader(self.model, tokens, lengths)
+        hidden = reader.start()
         root = torch.zeros(len(prompts), 1, dtype=torch.int64, device=tokens.device)
-        beams = _Beams(root, root.float())
-        width, last = max(k, self.settings.beams), self.trie.levels - 1
-        for level in range(self.trie.levels):
-            beams, parents = self._expand(
-                beams, hidden, level, k if level == last else width, filtered
-            )
-            if level < last:
-                ancestry.select(parents)
-                hidden = self._decode(self.trie.code[level][beams.nodes], level, ancestry, cache)
-        return beams
+        beams = Beams(root, root.float(), root[..., None][..., :0])
+        for level, width in enumerate(widths):
+            if level:
+                if self.settings.leaf_flush and (
+                    best := leaf_flush(self, reader, beams, widths, filtered)
+                ):
+                    return best
+                first_slot = reader.slots
+                hidden = reader.extend(self.tokens_of(beams.nodes, level), beams.lines)
+                beams = _with_slots(beams, first_slot)
+            beams = self._expand(beams, hidden, level, width, filtered)
+        return self._leaves(beams, widths[-1], filtered)
 
-    def _prefill(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, object]:
-        """Read the prompts `(R, P)`; return the last real hidden states `(R, 1, D)` and the cache.
-
-        Rows are padded on the right, where causal attention keeps padding out of sight without any mask.
-        """
-        from transformers import DynamicCache
-
-        # A cache without a config keeps all keys of all layers; sliding windows are cut by masks instead.
-        cache = DynamicCache()
-        out = self.model.base_model(input_ids=tokens, past_key_values=cache, use_cache=True)
-        rows = torch.arange(len(tokens), device=tokens.device)
-        return out.last_hidden_state[rows, lengths - 1][:, None], cache
+    def tokens_of(self, nodes: Tensor, depth: int) -> Tensor:
+        """LM token of the last code of each node of `depth` >= 1."""
+        return self.head.tokens[depth - 1][self.trie.code[depth - 1][nodes].long()]
 
     def _expand(
-        self, beams: _Beams, hidden: Tensor, level: int, width: int, filtered: LeafFilter | None
-    ) -> tuple[_Beams, Tensor]:
-        """Extend the beams by all their children; keep each request's best `width` and their parents."""
-        child, real, gain = child_log_probabilities(
+        self, beams: Beams, hidden: Tensor, level: int, width: int, filtered: LeafFilter | None
+    ) -> Beams:
+        """Extend the beams by all their children; keep each request's best `width`."""
+        first, real, gain = child_log_probabilities(
             self.head, self.trie, hidden, level, beams.nodes, self.settings.normalization
         )
         if filtered is not None:
-            leaf_start = self.trie.leaf_start[level + 1]
-            real = real & filtered.alive(leaf_start[child], leaf_start[child + 1])
-        total = (beams.scores[..., None] + gain).masked_fill(~real, -torch.inf).flatten(1)
+            children = first[..., None] + torch.arange(real.shape[2], device=first.device)
+            children = torch.where(real, children, first[..., None])
+            real = real & filtered.alive(self.trie, level + 1, children)
+        total = torch.where(real, beams.scores[..., None] + gain, -torch.inf).flatten(1)
         best = total.topk(min(width, total.shape[1]), dim=1)
-        nodes = child.flatten(1).gather(1, best.indices)
-        return _Beams(nodes, best.values), best.indices // child.shape[2]
+        parents, rank = best.indices // real.shape[2], best.indices % real.shape[2]
+        nodes = torch.where(best.values.isinf(), 0, first.gather(1, parents) + rank)
+        above = parents[..., None].expand(-1, -1, beams.lines.shape[2])
+        return Beams(nodes, best.values, beams.lines.gather(1, above))
 
-    def _decode(self, code: Tensor, level: int, ancestry: Ancestry, cache: object) -> Tensor:
-        """Run the newest code `(R, W)` of every beam as one query token; return hidden states `(R, W, D)`."""
-        out = self.model.base_model(
-            input_ids=self.head.tokens[level][code],
-            attention_mask=ancestry.mask(),
-            position_ids=ancestry.positions(),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        hidden: Tensor = out.last_hidden_state
-        return hidden
+    def _leaves(self, beams: Beams, k: int, filtered: LeafFilter | None) -> tuple[Tensor, Tensor]:
+        """The best items of whole semantic IDs, which several items may share."""
+        if self.trie.widest[-1] == 1:
+            return beams.nodes, beams.scores
+        leaf, real = self.trie.children(self.trie.levels, beams.nodes)
+        if filtered is not None:
+            real = real & filtered.alive(self.trie, self.trie.levels + 1, leaf)
+        total = beams.scores[..., None].expand_as(real).masked_fill(~real, -torch.inf).flatten(1)
+        best = total.sort(dim=1, descending=True, stable=True)
+        return leaf.flatten(1).gather(1, best.indices[:, :k]), best.values[:, :k]
+
+
+def _with_slots(beams: Beams, first: int) -> Beams:
+    """Add to each beam's line the slot that its newest code got."""
+    slots = torch.arange(beams.nodes.shape[1], device=beams.nodes.device) + first
+    own = slots.expand_as(beams.nodes)[..., None]
+    return replace(beams, lines=torch.cat([beams.lines, own], dim=2))
 
 
 def _length_batches(lengths: Sequence[int], beams: int, budget: int) -> Iterator[list[int]]:
@@ -191,9 +228,10 @@ def _pad(
     prompts: Sequence[Sequence[int] | NDArray[np.integer]], filler: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Stack ragged prompts into `(R, P)`, padded on the right with a code; return them and their lengths."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=filler.device)
+    lengths = [len(prompt) for prompt in prompts]
     # A code, not the pad token: some models warn about a pad token that comes without a mask.
-    tokens = filler[0].repeat(len(prompts), int(lengths.max()))
+    tokens = np.full((len(prompts), max(lengths)), int(filler[0]), np.int64)
     for row, prompt in zip(tokens, prompts, strict=True):
-        row[: len(prompt)] = torch.as_tensor(np.asarray(prompt, np.int64), device=filler.device)
-    return tokens, lengths
+        row[: len(prompt)] = prompt
+    device = filler.device
+    return torch.from_numpy(tokens).to(device), torch.tensor(lengths, device=device)

@@ -1,9 +1,10 @@
 """Request filters, answered exactly at every node of the trie.
 
 A filter never waits for the leaves: a node is dead when no item below it may be returned. Because the
-items below a node are consecutive leaves, that is a count over a range: a prefix sum for what all
-requests share (items in stock), a binary search in each request's own sorted leaves (items already
-seen). So a beam of width W >= k always ends with k distinct allowed items when k exist.
+items below a node are consecutive leaves, that is a count over a range, and a count is two binary searches
+in a sorted list of leaves: one list for what all requests may return (items in stock), one a request for
+what it must not (items already seen). So a beam of width W >= k always ends with k distinct allowed items
+when k exist, and a filter costs what its lists are long, not what the catalog is large.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class LeafFilter:
     """Which leaves each of R requests may return.
 
     Attributes:
-        shared: `(N + 1,)` prefix sum over leaves of "all requests may return this".
-        denied: `(R, S)` each request's own forbidden leaves among the shared ones, sorted and padded
-            with N; None when no request has any.
+        allowed: `(A,)` sorted leaves that any request may return; None for all.
+        denied: `(R, S)` each request's forbidden leaves among those, sorted and padded with N; None when no
+            request has any.
     """
 
-    shared: Tensor
+    allowed: Tensor | None
     denied: Tensor | None
 
     @classmethod
@@ -41,7 +42,7 @@ class LeafFilter:
         allow: NDArray[np.integer] | None = None,
         deny: Sequence[NDArray[np.integer]] | None = None,
     ) -> LeafFilter | None:
-        """Make the filter of a batch; None when nothing is filtered.
+        """Make the filter of R requests; None when nothing is filtered.
 
         Args:
             trie: the catalog's tree.
@@ -51,18 +52,15 @@ class LeafFilter:
         deny = deny if deny is not None and any(len(items) for items in deny) else None
         if allow is None and deny is None:
             return None
-        device = trie.item_leaf.device
-        allowed = torch.full((len(trie),), allow is None, device=device)
-        if allow is not None:
-            allowed[trie.item_leaf[torch.as_tensor(np.asarray(allow, np.int64), device=device)]] = (
-                True
-            )
-        shared = torch.cat([allowed.new_zeros(1, dtype=torch.int64), allowed.long().cumsum(0)])
-        return cls(shared, None if deny is None else _denied_leaves(trie, allowed, deny))
+        allowed = None if allow is None else _leaves_of(trie, np.asarray(allow, np.int64))
+        return cls(allowed, None if deny is None else _denied_leaves(trie, allowed, deny))
 
-    def alive(self, first: Tensor, end: Tensor) -> Tensor:
-        """Whether any allowed leaf lies in ``first <= leaf < end``; all `(R, …)`, row r for request r."""
-        count = self.shared[end] - self.shared[first]
+    def alive(self, trie: Trie, depth: int, nodes: Tensor) -> Tensor:
+        """Whether each node `(R, …)` of `depth` (L + 1: a leaf) has an allowed leaf below it."""
+        first, end = (nodes, nodes + 1) if depth > trie.levels else trie.leaves(depth, nodes)
+        count = end - first
+        if self.allowed is not None:
+            count = torch.searchsorted(self.allowed, end) - torch.searchsorted(self.allowed, first)
         if self.denied is not None:
             rows = len(first)
             low = torch.searchsorted(self.denied, first.reshape(rows, -1).contiguous())
@@ -70,20 +68,27 @@ class LeafFilter:
             count = count - (high - low).view(first.shape)
         return count > 0
 
-    def rows(self, index: Tensor) -> LeafFilter:
-        """The filter of a part of the batch."""
-        return self if self.denied is None else LeafFilter(self.shared, self.denied[index])
+    def rows(self, index: Sequence[int]) -> LeafFilter:
+        """The filter of a part of the requests."""
+        return self if self.denied is None else LeafFilter(self.allowed, self.denied[list(index)])
 
 
-def _denied_leaves(trie: Trie, allowed: Tensor, deny: Sequence[NDArray[np.integer]]) -> Tensor:
+def _leaves_of(trie: Trie, items: NDArray[np.int64]) -> Tensor:
+    leaves = trie.item_leaf[torch.from_numpy(items).to(trie.item_leaf.device)]
+    sorted_leaves: Tensor = torch.unique(leaves)
+    return sorted_leaves.long()
+
+
+def _denied_leaves(
+    trie: Trie, allowed: Tensor | None, deny: Sequence[NDArray[np.integer]]
+) -> Tensor:
     unique = [np.unique(np.asarray(items, np.int64)) for items in deny]
-    width = max(len(items) for items in unique)
-    padded = np.full((len(unique), width), -1, np.int64)
+    padded = np.full((len(unique), max(map(len, unique))), -1, np.int64)
     for row, items in zip(padded, unique, strict=True):
         row[: len(items)] = items
-    item = torch.from_numpy(padded).to(allowed.device)
-    leaf = trie.item_leaf[item.clamp(min=0)]
-    counts = (item >= 0) & allowed[
-        leaf
-    ]  # a leaf outside the shared set must not be subtracted twice
+    item = torch.from_numpy(padded).to(trie.item_leaf.device)
+    leaf = trie.item_leaf[item.clamp(min=0)].long()
+    counts = item >= 0
+    if allowed is not None:  # a leaf outside the shared set must not be subtracted twice
+        counts &= torch.isin(leaf, allowed)
     return torch.where(counts, leaf, len(trie)).sort(dim=1).values

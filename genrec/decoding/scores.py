@@ -26,6 +26,9 @@ def child_log_probabilities(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities of the codes that may follow each node.
 
+    Where items share a semantic ID, ``catalog`` splits its probability evenly among them, so that the
+    scores are a distribution over items.
+
     Args:
         head: the level's rows of the LM head.
         trie: the catalog.
@@ -35,14 +38,28 @@ def child_log_probabilities(
         normalization: what the probabilities sum to one over.
 
     Returns:
-        Child nodes, which of them are real, and their log-probabilities (arbitrary where not real), each
-        `(*S, C)` with `C` the widest node's number of children.
+        The first child of each node `(*S)`, which of the C candidates that follow it are its children, and
+        their log-probabilities (arbitrary where they are not), both `(*S, C)` with `C` the widest node's
+        number of children.
     """
-    child, real = trie.children(level, nodes)
+    first, end = trie.span(level, nodes)
     logits = head.logits(hidden, level)
-    picked = logits.gather(-1, trie.code[level][child])
+    codes = trie.child_codes(level, first)
+    real = torch.arange(codes.shape[-1], device=first.device) < (end - first)[..., None]
+    picked = logits.gather(-1, codes)
     if normalization == "catalog":
-        return child, real, picked.masked_fill(~real, -torch.inf).log_softmax(-1)
+        gain = picked.masked_fill(~real, -torch.inf).log_softmax(-1)
+        if level == trie.levels - 1 and trie.widest[-1] > 1:
+            gain = gain - _items_of(trie, first, codes.shape[-1]).log()
+        return first, real, gain
     if normalization == "level":
-        return child, real, picked - logits.logsumexp(-1, keepdim=True)
-    return child, real, picked - head.log_normalizer(hidden)[..., None]
+        return first, real, picked - logits.logsumexp(-1, keepdim=True)
+    return first, real, picked - head.log_normalizer(hidden)[..., None]
+
+
+def _items_of(trie: Trie, first: Tensor, width: int) -> Tensor:
+    """Items of each of the `width` semantic IDs from `first` on."""
+    rank = torch.arange(width, device=first.device)
+    nodes = (first[..., None] + rank).clamp_(max=len(trie.code[-1]) - 1)
+    start, end = trie.leaves(trie.levels, nodes)
+    return end - start

@@ -1,50 +1,58 @@
 """The catalog's semantic IDs as a prefix tree, held in flat arrays.
 
-Items are sorted by their codes once. A node of depth `d` is then a run of consecutive items that share
-their first `d` codes, so three facts make every operation a look-up instead of a walk:
+Items are sorted by their codes once; an item's place in that order is its *leaf*. A node of depth `d` is
+then a run of consecutive leaves that share their first `d` codes, so three facts make every operation a
+look-up instead of a walk:
 
-* nodes of a depth are numbered in sorted order, so the children of a node are consecutive numbers;
-* the items below a node are consecutive *leaves* (positions in the sorted order);
-* how many of them a filter leaves over is the difference of two counts at the ends of that run.
+* nodes of a depth are numbered in sorted order (breadth first), so the children of a node are consecutive
+  numbers and their codes ascend;
+* the leaves below a node are consecutive, so a filter is a difference of counts at the ends of that run;
+* a node is one integer, so a beam's whole state is that integer.
 
-The layout follows the compressed-sparse-row idea of STATIC
-(youtube/static-constraint-decoding). It differs in that a node's state is one integer and that filters are
-answered exactly per request from leaf ranges.
+The layout follows the compressed-sparse-row idea of STATIC (youtube/static-constraint-decoding), with codes
+in the narrowest integer that holds them: five or six bytes a node and eight more an item, 12 to 16 bytes an
+item in a catalog of ten million.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genrec.errors import InputError
+from genrec.errors import InputError, RecommenderError
 
-__all__ = ["Trie"]
+__all__ = ["MAX_CODES", "MAX_LEVELS", "Trie"]
+
+MAX_CODES, MAX_LEVELS = 65_536, 8
 
 
 @dataclass(frozen=True)
 class Trie:
-    """Prefix tree over N unique semantic IDs of L codes, one flat array a fact.
+    """Prefix tree over the semantic IDs of N items, L codes each.
+
+    Depth 0 is the root, depth L the whole semantic ID. Items with the same semantic ID are neighbouring
+    leaves below one node of depth L.
 
     Attributes:
         codebook_sizes: codes of each level, `K_0 … K_{L-1}`.
         code: for each depth `d` in 1..L (at position `d - 1`), the last code of every node, `(n_d,)`.
         child_start: for each depth `d` in 0..L-1, `(n_d + 1,)`: node `j` has the children
-            ``child_start[d][j] … child_start[d][j + 1] - 1`` at depth `d + 1`.
-        leaf_start: for each depth `d` in 0..L, `(n_d + 1,)`: node `j` covers the leaves
-            ``leaf_start[d][j] … leaf_start[d][j + 1] - 1``.
-        widest: for each depth `d` in 0..L-1, the largest number of children of one node.
-        leaf_item: `(N,)` item at each leaf. item_leaf: `(N,)` its inverse.
+            ``child_start[d][j] … child_start[d][j + 1] - 1`` at depth `d + 1`. Where items share semantic
+            IDs, one more entry gives the leaves of each node of depth L.
+        widest: for each depth `d` in 0..L, the largest number of children of one node (at L: of leaves).
+        leaf_item: `(N,)` item at each leaf.
+        item_leaf: `(N,)` its inverse.
     """
 
     codebook_sizes: tuple[int, ...]
     code: tuple[Tensor, ...]
     child_start: tuple[Tensor, ...]
-    leaf_start: tuple[Tensor, ...]
     widest: tuple[int, ...]
     leaf_item: Tensor
     item_leaf: Tensor
@@ -56,78 +64,173 @@ class Trie:
         codebook_sizes: tuple[int, ...],
         device: torch.device | str = "cpu",
     ) -> Trie:
-        """Build the tree of `codes` `(N, L)`; item `i` is row `i`.
+        """Build the tree of `codes` `(N, L)`; item `i` is row `i`. Rows may repeat.
 
         Raises:
-            InputError: no items, a code outside its level's range, or two items with the same codes.
+            InputError: no items, too many levels or codes, or a code outside its level's range.
         """
         codes = np.asarray(codes)
         _check(codes, codebook_sizes)
-        order = np.lexsort(codes.T[::-1])
-        ranked = codes[order]
-        first = _first_rows(ranked)
-        if not first[:, -1].all():
-            twin = int(np.flatnonzero(~first[:, -1])[0])
-            raise InputError(
-                f"items {int(order[twin - 1])} and {int(order[twin])} share the semantic ID "
-                f"{tuple(int(c) for c in ranked[twin])}: resolve collisions before building a trie"
-            )
-        starts = [np.zeros(1, np.int64)] + [
-            np.flatnonzero(first[:, d]) for d in range(codes.shape[1])
-        ]
-        leaf_start = [np.append(s, len(codes)) for s in starts]
-        child_start = [np.searchsorted(starts[d + 1], leaf_start[d]) for d in range(codes.shape[1])]
-        item_leaf = np.empty(len(codes), np.int64)
-        item_leaf[order] = np.arange(len(codes))
-
-        def place(array: NDArray[np.integer]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
+        items, levels = codes.shape
+        order = _sorted_rows(codes, codebook_sizes)
+        opens = np.zeros(items, bool)  # does this leaf open a new node of the depth at hand?
+        opens[0] = True
+        above = np.zeros(1, np.int64)  # first leaf of every node one depth higher
+        code, child_start = [], []
+        for level in range(levels):
+            ranked = codes[order, level].astype(_narrowest(codebook_sizes[level]))
+            opens[1:] |= ranked[1:] != ranked[:-1]
+            first = np.flatnonzero(opens)
+            child_start.append(_ends(np.searchsorted(first, above), len(first)))
+            code.append(ranked[first])
+            above = first
+        if len(above) < items:
+            child_start.append(_ends(above, items))
+        item_leaf = np.empty(items, np.int32)
+        item_leaf[order] = np.arange(items, dtype=np.int32)
+        widest = [int(np.diff(start).max()) for start in child_start]
         return cls(
-            codebook_sizes=tuple(codebook_sizes),
-            code=tuple(
-                place(ranked[starts[d + 1], d].astype(np.int64)) for d in range(codes.shape[1])
-            ),
-            child_start=tuple(place(c) for c in child_start),
-            leaf_start=tuple(place(s) for s in leaf_start),
-            widest=tuple(int(np.diff(c).max()) for c in child_start),
-            leaf_item=place(order.astype(np.int64)),
-            item_leaf=place(item_leaf),
-        )
+            tuple(codebook_sizes),
+            tuple(torch.from_numpy(c) for c in code),
+            tuple(torch.from_numpy(s) for s in child_start),
+            tuple(widest if len(widest) > levels else [*widest, 1]),
+            torch.from_numpy(order.astype(np.int32)),
+            torch.from_numpy(item_leaf),
+        ).to(device)
 
     @property
     def levels(self) -> int:
         """Number of codes in a semantic ID, L."""
         return len(self.codebook_sizes)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(tensor.nbytes for _, tensor in self._named_tensors())
+
     def __len__(self) -> int:
         return len(self.leaf_item)
+
+    def to(self, device: torch.device | str) -> Trie:
+        """The same tree on another device."""
+        return Trie(
+            self.codebook_sizes,
+            tuple(code.to(device) for code in self.code),
+            tuple(start.to(device) for start in self.child_start),
+            self.widest,
+            self.leaf_item.to(device),
+            self.item_leaf.to(device),
+        )
+
+    def span(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """First child of each of `nodes` (any shape) of `depth`, and one past its last."""
+        if depth == len(self.child_start):  # below unique semantic IDs: each node is its own leaf
+            return nodes, nodes + 1
+        start = self.child_start[depth]
+        return start[nodes].long(), start[nodes + 1].long()
+
+    def child_codes(self, depth: int, first: Tensor) -> Tensor:
+        """Codes of the children that follow `first` (any shape `S`) at ``depth + 1``, int64.
+
+        Returns:
+            `(*S, C)` with `C` = ``widest[depth]``; arbitrary codes behind a node's last child.
+        """
+        rank = torch.arange(self.widest[depth], device=first.device)
+        if self._all_codes_follow(depth):
+            return rank.expand(*first.shape, -1)
+        place = (first[..., None] + rank).clamp_(max=len(self.code[depth]) - 1)
+        return self.code[depth][place].long()
+
+    def _all_codes_follow(self, depth: int) -> bool:
+        """Whether every node of `depth` has a child for each code of its level."""
+        parents, children = len(self.child_start[depth]) - 1, len(self.code[depth])
+        return children == parents * self.codebook_sizes[depth]
 
     def children(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """List the children of `nodes` (any shape `S`) of one depth, padded to the widest node.
 
         Returns:
-            Child numbers `(*S, C)` at ``depth + 1`` and a mask `(*S, C)` that is False on padding, where
-            `C` is ``widest[depth]``; padded entries hold an arbitrary valid number.
+            Child numbers `(*S, C)` at ``depth + 1`` (leaves where `depth` is L) and a mask `(*S, C)` that is
+            False on padding, where `C` is ``widest[depth]``; padded entries hold a valid number.
         """
-        start = self.child_start[depth]
-        first, end = start[nodes], start[nodes + 1]
+        first, end = self.span(depth, nodes)
         child = first[..., None] + torch.arange(self.widest[depth], device=first.device)
-        real = child < end[..., None]
-        return child.clamp(max=len(self.code[depth]) - 1), real
+        last = end[..., None] - 1
+        return torch.minimum(child, last), child <= last
 
-    def child_mask(self, depth: int, nodes: Tensor) -> Tensor:
-        """Mask `(*S, K)` of the codes that may follow `nodes` (shape `S`) of `depth`."""
-        child, real = self.children(depth, nodes)
-        shape = (*nodes.shape, self.codebook_sizes[depth])
-        mask = torch.zeros(shape, dtype=torch.bool, device=nodes.device)
-        # Padding repeats a code of some other node: `any`-scatter keeps a real child from being erased.
-        return mask.scatter_reduce(-1, self.code[depth][child], real, reduce="amax")
+    def child(self, depth: int, nodes: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Follow one code from each node of `depth`; `nodes` and `codes` have any one shape `S`.
+
+        Returns:
+            Child numbers `(*S)` and whether there is such a child; an arbitrary valid number where not.
+        """
+        low, end = self.span(depth, nodes)
+        last, of = end - 1, self.code[depth]
+        # Binary search among the ascending codes of the children, as many halvings as the widest needs.
+        high = last
+        for _ in range(self.widest[depth].bit_length()):
+            middle = (low + high) // 2
+            below = of[middle].long() < codes
+            low, high = (
+                torch.where(below, torch.minimum(middle + 1, last), low),
+                torch.where(below, high, middle),
+            )
+        return low, of[low].long() == codes
+
+    def leaves(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Leaves below each node of `depth`: the first, and one past the last."""
+        first, end = nodes, nodes + 1
+        for start in self.child_start[depth:]:
+            first, end = start[first].long(), start[end].long()
+        return first, end
 
     def nodes_of(self, items: Tensor, depth: int) -> Tensor:
         """Node of `depth` above each of `items` (any shape)."""
-        leaf = self.item_leaf[items]
-        return torch.searchsorted(self.leaf_start[depth], leaf, right=True) - 1
+        return self.nodes_above(self.item_leaf[items].long(), depth)
+
+    def nodes_above(self, leaves: Tensor, depth: int) -> Tensor:
+        """Node of `depth` above each of `leaves` (any shape)."""
+        nodes = leaves.int()
+        for start in reversed(self.child_start[depth:]):
+            nodes = torch.searchsorted(start, nodes, right=True, out_int32=True) - 1
+        return nodes.long()
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as one safetensors file."""
+        from safetensors.torch import save_file
+
+        sizes = {"codebook_sizes": " ".join(map(str, self.codebook_sizes))}
+        save_file({name: t.contiguous() for name, t in self._named_tensors()}, path, sizes)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> Trie:
+        """Map a saved tree into memory: pages are read when a search first touches them.
+
+        Raises:
+            RecommenderError: the file is not such a tree.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                sizes = tuple(int(size) for size in file.metadata()["codebook_sizes"].split())
+            code = tuple(tensors[f"code.{level}"] for level in range(len(sizes)))
+            starts = [name for name in tensors if name.startswith("child_start.")]
+            child_start = tuple(tensors[f"child_start.{depth}"] for depth in range(len(starts)))
+            widest = tuple(tensors["widest"].tolist())
+            return cls(sizes, code, child_start, widest, tensors["leaf_item"], tensors["item_leaf"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise RecommenderError(f"{path} does not hold a catalog's trie: {error}") from error
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for level, code in enumerate(self.code):
+            yield f"code.{level}", code
+        for depth, start in enumerate(self.child_start):
+            yield f"child_start.{depth}", start
+        yield "leaf_item", self.leaf_item
+        yield "item_leaf", self.item_leaf
+        yield "widest", torch.tensor(self.widest)
 
 
 def _check(codes: NDArray[np.integer], codebook_sizes: tuple[int, ...]) -> None:
@@ -135,6 +238,11 @@ def _check(codes: NDArray[np.integer], codebook_sizes: tuple[int, ...]) -> None:
         raise InputError(
             f"a trie needs codes of shape (items, {len(codebook_sizes)}) with at least one item, "
             f"got {codes.shape}"
+        )
+    if not 1 <= len(codebook_sizes) <= MAX_LEVELS or max(codebook_sizes) > MAX_CODES:
+        raise InputError(
+            f"a trie holds 1 to {MAX_LEVELS} levels of at most {MAX_CODES} codes, "
+            f"got {len(codebook_sizes)} levels of {tuple(codebook_sizes)}"
         )
     low, high = codes.min(axis=0), codes.max(axis=0)
     for level, size in enumerate(codebook_sizes):
@@ -144,8 +252,21 @@ def _check(codes: NDArray[np.integer], codebook_sizes: tuple[int, ...]) -> None:
             )
 
 
-def _first_rows(ranked: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Mark `(N, L)` where a sorted row opens a new prefix of length 1 … L."""
-    first = np.ones(ranked.shape, dtype=bool)
-    first[1:] = np.logical_or.accumulate(ranked[1:] != ranked[:-1], axis=1)
-    return first
+def _sorted_rows(codes: NDArray[np.integer], sizes: tuple[int, ...]) -> NDArray[np.int64]:
+    """Order of the rows by their codes; equal rows keep their order."""
+    keys, room = [np.zeros(len(codes), np.uint64)], 1
+    for level, size in enumerate(sizes):
+        if room * size >= 1 << 63:  # the key is full: the next levels sort within it
+            keys.append(np.zeros(len(codes), np.uint64))
+            room = 1
+        keys[-1] = keys[-1] * np.uint64(size) + codes[:, level].astype(np.uint64)
+        room *= size
+    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
+
+
+def _narrowest(size: int) -> type[np.unsignedinteger]:
+    return np.uint8 if size <= 256 else np.uint16
+
+
+def _ends(starts: NDArray[np.int64], total: int) -> NDArray[np.int32]:
+    return np.append(starts, total).astype(np.int32)

@@ -222,12 +222,9 @@ def _pretrained(settings: LanguageModelSettings) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     dtype = getattr(torch, settings.dtype)
-    model = _from_hub(AutoModelForCausalLM, settings, dtype=dtype, use_safetensors=True)
-    if getattr(model, "_is_stateful", False):
-        raise InputError(
-            f"{settings.backbone} keeps a running state instead of a key-value cache, which the shared "
-            "prefill of the beam search needs: choose an attention-based model"
-        )
+    model: PreTrainedModel = _from_hub(
+        AutoModelForCausalLM, settings, dtype=dtype, use_safetensors=True
+    )
     return model
 
 

@@ -31,7 +31,9 @@ class LevelHead:
         self.model = model
         device = model.get_input_embeddings().weight.device
         self.tokens = [torch.from_numpy(level).to(device) for level in vocabulary.tokens]
-        self._places = _adapter_places(model.get_output_embeddings(), self.tokens)
+        places = _adapter_places(model.get_output_embeddings(), self.tokens)
+        self._in_adapter = places is not None
+        self._places = [_as_slice(rows) for rows in places or self.tokens]
 
     def logits(self, hidden: Tensor, level: int) -> Tensor:
         """Turn final hidden states `(…, D)` into float32 logits `(…, K_level)`."""
@@ -65,11 +67,18 @@ class LevelHead:
                 )
 
     def _rows(self, level: int) -> tuple[Tensor, Tensor | None]:
-        head = self.model.get_output_embeddings()
-        if self._places is not None:
-            return _adapter_rows(head)[self._places[level]], None
+        head, rows = self.model.get_output_embeddings(), self._places[level]
+        if self._in_adapter:
+            return _adapter_rows(head)[rows], None
         bias = getattr(head, "bias", None)
-        return head.weight[self.tokens[level]], None if bias is None else bias[self.tokens[level]]
+        return head.weight[rows], None if bias is None else bias[rows]
+
+
+def _as_slice(rows: Tensor) -> Tensor | slice:
+    """Rows that follow each other, as a slice: it is taken without a copy."""
+    first = int(rows[0])
+    consecutive = torch.arange(first, first + len(rows), device=rows.device)
+    return slice(first, first + len(rows)) if torch.equal(rows, consecutive) else rows
 
 
 def _adapter_rows(head: Any) -> Tensor:

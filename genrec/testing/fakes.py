@@ -16,7 +16,7 @@ from genrec.language_model.vocabulary import CodeVocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["ARCHITECTURES", "TinyCatalog", "save_tiny_pretrained", "tiny_causal_lm"]
+__all__ = ["ARCHITECTURES", "CACHELESS", "TinyCatalog", "save_tiny_pretrained", "tiny_causal_lm"]
 
 _SHAPE: dict[str, Any] = {
     "hidden_size": 32,
@@ -52,15 +52,22 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Architecture name -> Transformers class prefix and config values."""
 
+CACHELESS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mamba": ("Mamba", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}),
+    "lfm2": ("Lfm2", _SHAPE | {"layer_types": ["conv", "full_attention"]}),
+    "bloom": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
+}
+"""The same for models whose beams cannot share a cache: state-space, hybrid, relative positions."""
+
 
 def tiny_causal_lm(architecture: str, vocab_size: int, seed: int = 0) -> PreTrainedModel:
-    """Build a random causal LM of one of `ARCHITECTURES`, in evaluation mode.
+    """Build a random causal LM of one of `ARCHITECTURES` or `CACHELESS`, in evaluation mode.
 
     Weights are drawn larger than usual so that predictions are far from uniform and ties do not happen.
     """
     import transformers
 
-    name, values = ARCHITECTURES[architecture]
+    name, values = (ARCHITECTURES | CACHELESS)[architecture]
     config_class = getattr(transformers, f"{name}Config")
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -69,8 +69,8 @@ class NextItemLoss(nn.Module):
 
     def _level_loss(self, hidden: Tensor, target: Tensor, level: int) -> Tensor:
         nodes = self.trie.nodes_of(target, level)
-        child, _, log_probabilities = child_log_probabilities(
+        first, _, log_probabilities = child_log_probabilities(
             self.head, self.trie, hidden, level, nodes, self.normalization
         )
-        place = self.trie.nodes_of(target, level + 1) - child[:, 0]
+        place = self.trie.nodes_of(target, level + 1) - first
         return -log_probabilities.gather(1, place[:, None]).mean()

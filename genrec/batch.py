@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,35 +16,17 @@ from genrec.artifacts import atomic_file, require_free
 from genrec.data.interactions import Interactions
 from genrec.errors import InputError
 from genrec.progress import progress
+from genrec.request import Request
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from genrec.recommender import GenerativeRecommender
 
-__all__ = ["Request", "recommend_file", "recommend_users", "require_output"]
+__all__ = ["recommend_file", "recommend_users", "require_output"]
 
 _PART_USERS = 2048
 _MARKER = "request"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for every user.
-
-    Attributes:
-        k: items wanted. exclude_seen: leave out items of the history.
-        allow: the only items that may be returned, None for all. deny: items never to return.
-    """
-
-    k: int = 10
-    exclude_seen: bool = True
-    allow: list[str] | None = None
-    deny: list[str] | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of `GenerativeRecommender.recommend`."""
-        return asdict(self) | {"deny": self.deny or []}
 
 
 def recommend_file(
@@ -120,7 +102,9 @@ def _fingerprint(recommender: GenerativeRecommender, log: Interactions, request:
     settings = recommender.settings.model_dump(mode="json")
     facts = [asdict(request), recommender.data, recommender.metrics, settings, log.user_ids]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for array in (recommender.semantic_ids.codes, log.histories.items, log.histories.offsets):
+    # The same conditions are another filter once prices or stock have changed.
+    met = recommender.catalog.where(request.where)
+    for array in (recommender.semantic_ids.codes, log.histories.items, log.histories.offsets, met):
         digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -11,14 +11,26 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from genrec.errors import InputError
+from genrec.options import (
+    Device,
+    Dtype,
+    Folder,
+    ItemId,
+    Json,
+    OnceCommand,
+    Part,
+    Timestamp,
+    TopK,
+    Unknown,
+    UnknownItems,
+    UserId,
+)
 from genrec.program import program
 
 if TYPE_CHECKING:
@@ -37,48 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-
-class Unknown(StrEnum):
-    """What to do with log rows whose item is not in the catalog."""
-
-    refuse = "refuse"
-    drop = "drop"
-
-
-class Part(StrEnum):
-    """Which cases to evaluate."""
-
-    valid = "valid"
-    test = "test"
-
-
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A recommender folder, made by 'genrec fit'.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda …")]
-TopK = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
-UserId = Annotated[str, typer.Option(help="Name of the user id column.")]
-ItemId = Annotated[str, typer.Option(help="Name of the item id column.")]
-Timestamp = Annotated[str, typer.Option(help="Name of the time column.")]
-UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
-
-
-class OnceCommand(TyperCommand):
-    """A command that refuses an option given twice, where Typer would quietly take the last one."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as ever, after a look at which parameters occur."""
-        order = self.make_parser(ctx).parse_args(args=list(args))[2]
-        for option in order:
-            if (
-                option.param_type_name == "option"
-                and not option.multiple
-                and order.count(option) > 1
-            ):
-                raise InputError(f"{option.opts[-1]} is given twice; keep one of the two")
-        return super().parse_args(ctx, args)
 
 
 @app.callback(invoke_without_command=True)
@@ -126,6 +96,7 @@ def demo(
     epilog="[bold]Examples[/]\n\n"
     "genrec fit --items items.csv --interactions clicks.csv --out runs/shop\n\n"
     "genrec fit --items p.jsonl.gz --interactions c.parquet --item-id asin --out runs/b seed=1\n\n"
+    "genrec fit … --out runs/seen --vectors images.parquet --vectors audio.npy:0.5\n\n"
     "genrec fit … --out runs/qwen language_model.backbone=Qwen/Qwen3-0.6B language_model.dtype=bfloat16",
 )
 def fit(
@@ -148,10 +119,17 @@ def fit(
     rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
     min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
     unknown_items: UnknownItems = Unknown.refuse,
+    vectors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:WEIGHT]", help="Item vectors, .parquet or .npy; repeatable."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing --out.")
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished fit.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse to train on poor semantic IDs; else warn.")
+    ] = False,
 ) -> None:
     """Fit a recommender on your product table and click log.
 
@@ -160,11 +138,14 @@ def fit(
     from genrec.artifacts import require_free
     from genrec.config import load_settings
     from genrec.data import Catalog, CatalogColumns
+    from genrec.data.vectors import vectors_setting
     from genrec.fitting import discard
     from genrec.recommender import GenerativeRecommender
     from genrec.settings import FitSettings
 
-    chosen = load_settings(FitSettings, config, settings or [])
+    words = [*(settings or []), *vectors_setting(vectors or [])]
+    words += ["gate.strict=true"] if strict else []
+    chosen = load_settings(FitSettings, config, words)
     require_free(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
     )
@@ -206,6 +187,7 @@ def evaluate(
         typer.Option("--json", help="Write the result here; '-' prints it and nothing else."),
     ] = None,
     device: Device = "auto",
+    dtype: Dtype = None,
 ) -> None:
     """Measure a recommender on held-out items: full ranking, every user, confidence intervals."""
     from genrec.artifacts import atomic_file, require_file
@@ -214,7 +196,7 @@ def evaluate(
 
     if json_file not in (None, Path("-")):
         require_file(json_file)
-    recommender = _open(folder, device)
+    recommender = _open(folder, device, dtype)
     mine, others = measure(recommender, split.value, tuple(k or (5, 10)), not keep_seen, baselines)
     document = compare(mine, others)
     if json_file == Path("-"):
@@ -231,6 +213,7 @@ def evaluate(
     cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec recommend runs/shop --history B004756YJA,B004ZT0SSG -k 5\n\n"
+    "genrec recommend runs/shop --history B004756YJA --where 'price<20' --where 'brand!=Acme'\n\n"
     "genrec recommend runs/shop --input users.parquet --output recommendations.parquet",
 )
 def recommend(
@@ -248,27 +231,37 @@ def recommend(
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="Seen items may be recommended.")
     ] = False,
-    allow: Annotated[str | None, typer.Option(help="Return only these items: ID,ID,…")] = None,
-    deny: Annotated[str, typer.Option(help="Never return these items: ID,ID,…")] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Return only such items: 'price<20', 'brand=A|B', …; may be repeated."),
+    ] = None,
+    allow: Annotated[
+        str | None, typer.Option(help="Return only these items: ID,ID,… or @FILE, one a line.")
+    ] = None,
+    deny: Annotated[
+        str, typer.Option(help="Never return these items: ID,ID,… or @FILE, one a line.")
+    ] = "",
     user_id: UserId = "user_id",
     item_id: ItemId = "item_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
     as_json: Json = False,
     device: Device = "auto",
+    dtype: Dtype = None,
 ) -> None:
     """Recommend items for one history, or for a file of them.
 
     With --input, the file has the columns of a click log; results are written as they come, and a run that
     was interrupted goes on where it stood.
     """
-    from genrec.batch import Request, recommend_file, recommend_users, require_output
+    from genrec.batch import recommend_file, recommend_users, require_output
+    from genrec.request import read_request
 
     _check_recommend(history, input_file, output, as_json)
     if output is not None:
         require_output(output)
-    request = Request(k, not keep_seen, None if allow is None else _ids(allow), _ids(deny))
-    recommender = _open(folder, device)
+    recommender = _open(folder, device, dtype)
+    request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
     if input_file is not None:
         columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
         policy = {"unknown_items": unknown_items.value}
@@ -284,16 +277,41 @@ def recommend(
         _print_json({"recommendations": [vars(item) for item in found]})
         return
     if not found:
-        _log_lines(["no item is left: everything is seen, denied, or outside --allow"])
+        _log_lines(["no item is left: everything is seen, denied, or outside --allow and --where"])
     _print(_recommendations_table(found))
 
 
-@app.command(cls=OnceCommand, epilog="[bold]Example[/]   genrec inspect runs/shop --json")
-def inspect(folder: Folder, as_json: Json = False) -> None:
+@app.command(
+    cls=OnceCommand,
+    epilog="[bold]Examples[/]\n\n"
+    "genrec inspect runs/shop --json\n\n"
+    "genrec inspect runs/shop --out report.html --against runs/earlier",
+)
+def inspect(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with plots, which stands alone.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Another recommender: how many items' codes changed since."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what a recommender is made of, and how good its semantic IDs are."""
     from genrec.inspecting import inspect_recommender, inspection_tables
+    from genrec.inspection_page import require_page, write_page
+    from genrec.recommender import read_catalog
 
-    document = inspect_recommender(_open(folder, "cpu"))
+    if out is not None:
+        require_page(out)
+    earlier = None if against is None else read_catalog(against)[1]
+    document = inspect_recommender(_open(folder, "cpu"), earlier)
+    if out is not None:
+        write_page(document, folder.resolve().name, out)
+        _log_lines([f"report in {out}"])
     if as_json:
         _print_json(document)
         return
@@ -307,10 +325,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments)
 
 
-def _open(folder: Path, device: str) -> GenerativeRecommender:
+def _open(folder: Path, device: str, dtype: Dtype = None) -> GenerativeRecommender:
     from genrec.recommender import GenerativeRecommender
 
-    return GenerativeRecommender.from_pretrained(folder, device=device)
+    return GenerativeRecommender.from_pretrained(folder, device=device, dtype=dtype)
 
 
 def _check_recommend(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -30,22 +29,22 @@ from genrec.data.catalog import Catalog
 from genrec.data.histories import Cases
 from genrec.data.interactions import Interactions
 from genrec.data.split import Split
-from genrec.encoders import (
-    TextEncoder,
-    TfidfEncoder,
-    encode_cached,
-    load_encoder,
-    make_encoder,
-)
 from genrec.errors import DataError, InputError
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model import LanguageModel, LevelHead
-from genrec.recommender import GenerativeRecommender, Vectorizer
-from genrec.semantic_ids.base import ItemTokenizer, load_item_tokenizer, make_item_tokenizer
-from genrec.semantic_ids.collaborative import CollaborativeSignal
+from genrec.recommender import GenerativeRecommender
+from genrec.semantic_ids.building import (
+    AnyItemTokenizer,
+    build_semantic_ids,
+    fit_any,
+    load_any,
+    measure_ids,
+)
+from genrec.semantic_ids.quality import QualityReport
 from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.settings import FitSettings
 from genrec.training import NextItemLoss, TrainingResult, train
+from genrec.vectorizer import Vectorizer, vector_facts
 
 __all__ = ["discard", "fit"]
 
@@ -94,6 +93,8 @@ class _Fit:
         """Take the five steps."""
         device = self.settings.torch_device()
         data = _data_facts(self.catalog, self.interactions)
+        if self.settings.vectors:
+            data["vectors"] = vector_facts(self.settings.vectors)
         split = self.settings.split.apply(self.interactions, self.settings.seed)
         _check(self.catalog, self.interactions, split)
         _claim(self.work, data, self.settings)
@@ -102,7 +103,8 @@ class _Fit:
         with self._timed("vectors"):
             vectorizer, vectors = self._vectors(split)
         with self._timed("semantic_ids"):
-            item_tokenizer, semantic_ids = self._semantic_ids(vectors)
+            item_tokenizer, semantic_ids = self._semantic_ids(vectorizer, vectors, split)
+            self._judge(measure_ids(item_tokenizer, semantic_ids, vectors, self.catalog, split))
         language_model = LanguageModel.create(
             self.settings.language_model,
             semantic_ids.codes,
@@ -131,39 +133,31 @@ class _Fit:
     def _vectors(self, split: Split) -> tuple[Vectorizer, NDArray[np.float32]]:
         """Encode the catalog and join the vectors with co-occurrence in the training part."""
         kept = self.work / "vectorizer"
-        texts = self.catalog.texts(self.settings.template)
         if not kept.exists():
-            encoder = make_encoder(self.settings.encoder).fit(texts)
-            text = _encode(encoder, texts)
+            fitted = Vectorizer.fit(self.catalog, split.train, self.settings)
             with atomic_folder(kept) as building:
-                encoder.save(building / "encoder")
-                if self.settings.collaborative.weight:
-                    signal = CollaborativeSignal(self.settings.collaborative).fit(split.train, text)
-                    signal.save(building / "collaborative")
-        encoder = load_encoder(kept / "encoder")
-        text = _encode(encoder, texts)
-        if not (kept / "collaborative").exists():
-            return Vectorizer(encoder, None), text
-        joined = CollaborativeSignal.load(kept / "collaborative")
-        return Vectorizer(encoder, joined), joined.transform(text, np.arange(len(texts)))
+                fitted.save(building)
+        vectorizer = Vectorizer.load(kept)
+        return vectorizer, vectorizer.vectors(self.catalog, self.settings)
 
-    def _semantic_ids(self, vectors: NDArray[np.float32]) -> tuple[ItemTokenizer, SemanticIds]:
+    def _semantic_ids(
+        self, vectorizer: Vectorizer, vectors: NDArray[np.float32], split: Split
+    ) -> tuple[AnyItemTokenizer, SemanticIds]:
         """Fit the item tokenizer and give every item a semantic ID."""
         kept = self.work / "item_tokenizer"
         if not kept.exists():
             settings = self.settings.tokenizer_settings(len(self.catalog))
+            targets = None if vectorizer.signal is None else vectorizer.signal.targets()
             with atomic_folder(kept) as building:
-                make_item_tokenizer(settings).fit(vectors).save(building)
-        item_tokenizer = load_item_tokenizer(kept)
-        ids = SemanticIds.build(
-            self.catalog.item_ids, vectors, item_tokenizer, self.settings.collisions
-        )
-        log.info(
-            "semantic IDs: %s codes, %d items moved",
-            "x".join(map(str, ids.codebook_sizes)),
-            ids.moved,
-        )
+                fit_any(settings, vectors, self.catalog, split, targets).save(building)
+        item_tokenizer = load_any(kept)
+        ids = build_semantic_ids(item_tokenizer, self.catalog, vectors, self.settings.collisions)
         return item_tokenizer, ids
+
+    def _judge(self, report: QualityReport) -> None:
+        """Say what the semantic IDs are like, and apply the quality gate before hours of training."""
+        log.info("semantic IDs: %s", report.summary())
+        self.settings.gate.apply(report)
 
     def _train(self, recommender: GenerativeRecommender, split: Split) -> TrainingResult:
         loss = NextItemLoss(
@@ -225,14 +219,6 @@ class _Fit:
         yield
         self.seconds[step] = time.perf_counter() - began
         log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
-
-
-def _encode(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
-    """Vectors of texts; those of a pretrained encoder are kept for other fits and grown catalogs."""
-    if isinstance(encoder, TfidfEncoder):
-        return encoder.encode(texts)
-    home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
-    return encode_cached(encoder, texts, os.environ.get("GENREC_CACHE", Path(home) / "genrec"))
 
 
 def _measure(recommender: GenerativeRecommender, cases: Cases, settings: FitSettings) -> Evaluation:

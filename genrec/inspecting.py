@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from genrec.semantic_ids.quality import quality
+from genrec.semantic_ids.building import measure_ids
+from genrec.semantic_ids.churn import churn
+from genrec.semantic_ids.families import families
+from genrec.semantic_ids.neighborhoods import neighborhoods
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from genrec.recommender import GenerativeRecommender
+    from genrec.semantic_ids.semantic_ids import SemanticIds
 
 __all__ = ["inspect_recommender", "inspection_tables"]
 
 
-def inspect_recommender(recommender: GenerativeRecommender) -> dict[str, Any]:
-    """Collect facts, costs and the quality of the semantic IDs as plain values."""
-    vectors = recommender.vectorizer.vectors(recommender.catalog, recommender.settings)
+def inspect_recommender(
+    recommender: GenerativeRecommender, against: SemanticIds | None = None
+) -> dict[str, Any]:
+    """Collect facts, costs and the quality of the semantic IDs as plain values.
+
+    Args:
+        recommender: what to look at.
+        against: semantic IDs of another recommender, to see what changed since.
+    """
+    settings, catalog = recommender.settings, recommender.catalog
     ids, tokenizer = recommender.semantic_ids, recommender.item_tokenizer
-    report = quality(
-        ids,
-        tokenizer.encode(vectors),
-        vectors,
-        tokenizer,
-        recommender.catalog.labels(),
-        recommender.catalog.titles,
-    )
+    vectors = recommender.vectorizer.vectors(catalog, settings)
+    split = settings.split.apply(recommender.log, settings.seed)
+    report = measure_ids(tokenizer, ids, vectors, catalog, split)
+    own = ids.codes[:, : len(tokenizer.codebook_sizes)]
     return {
-        "items": len(recommender.catalog),
+        "items": len(catalog),
         "users": len(recommender.log.histories),
         "interactions": len(recommender.log),
-        "encoder": recommender.settings.encoder.name,
+        "encoder": settings.encoder.name,
         "item_tokenizer": tokenizer.kind,
         "codebook_sizes": list(ids.codebook_sizes),
         "collision_policy": ids.policy,
-        "backbone": recommender.settings.language_model.backbone,
+        "backbone": settings.language_model.backbone,
         "quality": report.to_json(),
-        "failures": report.failures(),
+        "failures": settings.gate.failures(report),
+        "neighbors": asdict(neighborhoods(own, vectors)),
+        "families": [asdict(family) for family in families(ids.codes, catalog.titles)],
+        "churn": None if against is None else asdict(churn(ids, against)),
         "fit": recommender.metrics,
     }
 
 
 def inspection_tables(document: dict[str, Any]) -> list[Table]:
     """Lay the document out for a terminal."""
-    return [_facts(document), _levels(document["quality"]), _buckets(document["quality"])]
+    tables = [_facts(document), _levels(document["quality"]), _buckets(document["quality"])]
+    return tables if document["churn"] is None else [*tables, _churn(document["churn"])]
 
 
 def _facts(document: dict[str, Any]) -> Table:
@@ -51,6 +63,7 @@ def _facts(document: dict[str, Any]) -> Table:
     from rich.table import Table
 
     report, fit = document["quality"], document["fit"]
+    near = document["neighbors"]
     table = Table(title="Recommender", title_justify="left", show_header=False)
     facts = {
         "catalog": f"{document['items']:,} items",
@@ -60,10 +73,14 @@ def _facts(document: dict[str, Any]) -> Table:
         "language model": f"{document['backbone']}, {fit['parameters']['total']:,} parameters",
         "collisions": (
             f"{report['before']['items']:,} items ({report['before']['share']:.1%}) before resolution, "
-            f"{report['after']['items']:,} after; {report['moves']['items']:,} moved by "
-            f"{document['collision_policy']}"
+            f"{report['after']['items']:,} after"
         ),
-        "reconstruction error": f"{report['reconstruction_error']:.3f} of the vectors' variance",
+        "moved": _moved(report["moves"], document["collision_policy"]),
+        "reconstruction error": _error(report["reconstruction_error"]),
+        "neighbours": (
+            f"{near['overlap']:.1%} of the {near['k']} nearest by vector are near by code "
+            f"({near['chance']:.2%} by chance)"
+        ),
         "fit": ", ".join(f"{step} {seconds:.0f} s" for step, seconds in fit["seconds"].items())
         + f"; peak memory {fit['peak_memory_mib'] or 0:,} MiB",
     }
@@ -74,30 +91,46 @@ def _facts(document: dict[str, Any]) -> Table:
     return table
 
 
+def _moved(moves: dict[str, Any] | None, policy: str) -> str:
+    if moves is None or not moves["items"]:
+        return f"none by {policy}"
+    return (
+        f"{moves['items']:,} items by {policy}, {moves['last_code_only']:,} of them in the last code only; "
+        f"by {moves['mean']:.3f} of the vectors' variance in the mean, {moves['median']:.3f} in the median, "
+        f"{moves['max']:.3f} at most"
+    )
+
+
+def _error(error: float | None) -> str:
+    return "none: no vectors" if error is None else f"{error:.3f} of the vectors' variance"
+
+
 def _levels(report: dict[str, Any]) -> Table:
     from rich.table import Table
 
     table = Table(title="Semantic IDs, level by level", title_justify="left")
-    for name in (
-        "level",
-        "codes",
-        "used",
-        "entropy (bits)",
-        "perplexity",
-        "same category",
-        "chance",
-        "ratio",
-    ):
+    names = ["level", "codes", "used", "entropy (bits)", "perplexity", "largest / mean"]
+    names += ["same category", "over chance", "next item", "over chance"]
+    for name in names:
         table.add_column(name, justify="right")
-    purity = {entry["length"]: entry for entry in report["purity"]}
     for level, usage in enumerate(report["levels"]):
-        same = purity.get(level + 1)
         cells = [str(level), str(usage["codes"]), str(usage["used"])]
-        cells += [f"{usage['entropy']:.2f}", f"{usage['perplexity']:.0f}"]
-        if same is not None and same["pairs"]:
-            cells += [f"{same['observed']:.3f}", f"{same['chance']:.3f}", f"{same['ratio']:.1f}"]
+        cells += [f"{usage[name]:.{places}f}" for name, places in _USAGE.items()]
+        for kind in ("purity", "agreement"):
+            cells += _prefix_cells(report[kind], level + 1)
         table.add_row(*cells)
     return table
+
+
+_USAGE = {"entropy": 2, "perplexity": 0, "balance": 2}
+
+
+def _prefix_cells(entries: list[dict[str, Any]], length: int) -> list[str]:
+    """Observed share and its ratio to chance for prefixes of a length; empty where unknown."""
+    for entry in entries:
+        if entry["length"] == length and entry["pairs"] and entry["chance"]:
+            return [f"{entry['observed']:.3f}", f"{entry['ratio']:.1f}"]
+    return ["", ""]
 
 
 def _buckets(report: dict[str, Any]) -> Table:
@@ -110,3 +143,21 @@ def _buckets(report: dict[str, Any]) -> Table:
     for bucket in report["worst_buckets"]:
         table.add_row(str(bucket["size"]), escape(" · ".join(bucket["titles"])))
     return table
+
+
+def _churn(found: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    title = f"Churn: {found['changed']:.1%} of {found['common']:,} common items have other codes"
+    table = Table(title=title, title_justify="left")
+    table.caption = f"{found['added']:,} items only here, {found['removed']:,} only there"
+    for name in ("level", "code changed", "prefix changed", "pairs no longer together"):
+        table.add_column(name, justify="right")
+    for level in found["levels"]:
+        shares = [_percent(level[name]) for name in ("code", "prefix", "company")]
+        table.add_row(str(level["level"]), *shares)
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

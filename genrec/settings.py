@@ -9,11 +9,13 @@ from pydantic import Field, model_validator
 
 from genrec.config import Settings
 from genrec.data.item_text import ItemTemplate
+from genrec.data.vectors import VectorFile
 from genrec.decoding.beam_search import BeamSettings
 from genrec.encoders import EncoderSettings
 from genrec.language_model.backbone import LanguageModelSettings
 from genrec.semantic_ids.collaborative import CollaborativeSettings
 from genrec.semantic_ids.collisions import Policy
+from genrec.semantic_ids.quality_gate import QualityGate
 from genrec.semantic_ids.rqkmeans import RQKMeansSettings
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings
 from genrec.training.sft import TrainingSettings
@@ -75,13 +77,17 @@ class FitSettings(Settings):
     split: SplitSettings = SplitSettings()
     """Training, validation and test."""
     encoder: EncoderSettings = EncoderSettings()
-    """Text to vectors."""
+    """Text and images to vectors."""
+    vectors: tuple[VectorFile, ...] = ()
+    """Vectors of your own, beside those of text: a list of ``{path, weight, ids, …}``."""
     collaborative: CollaborativeSettings = CollaborativeSettings()
     """Co-occurrence joined with the text vectors, from training interactions only."""
     item_tokenizer: AnyItemTokenizerSettings | None = None
     """Vectors to codes; None is residual k-means of a size that fits the catalog."""
     collisions: Policy = "nearest_free"
     """How items with the same codes are told apart."""
+    gate: QualityGate = QualityGate()
+    """What semantic IDs must reach; looked at before training."""
     language_model: LanguageModelSettings = LanguageModelSettings()
     """What continues the histories."""
     training: TrainingSettings = TrainingSettings()
@@ -92,6 +98,25 @@ class FitSettings(Settings):
     """Most users in a validation during training, drawn at random."""
     validation_beams: int = Field(20, ge=1)
     """Beams of these validations; fewer than `search.beams` costs less."""
+
+    @model_validator(mode="after")
+    def _something_to_see(self) -> FitSettings:
+        if not (self.encoder.weight or self.encoder.image_column or self.vectors):
+            raise ValueError(
+                "encoder.weight = 0 leaves items without vectors: give vectors (--vectors FILE) or "
+                "encoder.image_column"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _someone_aligns(self) -> FitSettings:
+        weight = getattr(self.item_tokenizer, "alignment", 0.0)
+        if self.collaborative.aligns and not weight:
+            raise ValueError(
+                "collaborative.mode = align needs an item tokenizer that learns: give "
+                "item_tokenizer.kind = rqvae (or moe, fsq) with item_tokenizer.alignment above 0"
+            )
+        return self
 
     def tokenizer_settings(self, items: int) -> AnyItemTokenizerSettings:
         """The item tokenizer for a catalog of `items`: as set, or sized for it.

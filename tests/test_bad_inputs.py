@@ -4,15 +4,18 @@ Every case runs in a folder with a good catalog and log, `items.csv` and `log.cs
 needs. ``{rec}`` stands for a fitted recommender's folder.
 """
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 ITEMS = "item_id,title\na1,Tent\na2,Rope\na3,Cup\na4,Mat\na5,Lamp\n"
+ALIKE = "item_id,title\n" + "".join(f"a{n},Tent\n" for n in range(1, 6))
 LOG = "user_id,item_id,timestamp\n" + "".join(
     f"u{user},a{1 + (user + time) % 5},{time}\n" for user in range(4) for time in range(4)
 )
@@ -24,6 +27,16 @@ MANY = "recommend {rec} --output out.csv --input"
 def log_with(row):
     """The good log with one more row, its 17th."""
     return {"log.csv": LOG + row + "\n"}
+
+
+def npy(rows, **options):
+    """The bytes of a NumPy file."""
+    file = io.BytesIO()
+    np.save(file, np.array(rows, **options))
+    return file.getvalue()
+
+
+PICKLED = npy([[1, None]], dtype=object)
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,41 @@ BAD = {
         f"{FIT} item_tokenizer.kind=rqkmeans item_tokenizer.codes=2 item_tokenizer.levels=1",
         ("5 items need 5 different semantic IDs", "[2]", "use more levels or more codes"),
     ),
+    # vectors of the user's own
+    "no vectors file": Bad(f"{FIT} --vectors v.npy", ("v.npy: no such file",)),
+    "vectors of another format": Bad(
+        f"{FIT} --vectors v.txt", ("v.txt", "read from .parquet and .npy"), {"v.txt": "x"}
+    ),
+    "vectors that are no file of NumPy": Bad(
+        f"{FIT} --vectors v.npy:2", ("v.npy: not a NumPy file",), {"v.npy": "x"}
+    ),
+    "pickled vectors": Bad(
+        f"{FIT} --vectors v.npy", ("pickled objects are never loaded",), {"v.npy": PICKLED}
+    ),
+    "vectors of other items": Bad(
+        f"{FIT} --vectors v.npy",
+        ("v.npy: none of its item ids is in the catalog; the first are 'x', 'y'",),
+        {"v.npy": npy([[1.0], [2.0]]), "v.ids.txt": "x\ny\n"},
+    ),
+    "fewer vectors than items": Bad(
+        f"{FIT} --vectors v.npy",
+        ("v.npy: 2 vectors for 5 items in the catalog", "v.ids.txt"),
+        {"v.npy": npy([[1.0], [2.0]])},
+    ),
+    "NaN among the vectors": Bad(
+        f"{FIT} --vectors v.npy",
+        ("v.npy, row 2, value 'a4'", "NaN"),
+        {"v.npy": npy([[1.0], [float("nan")]]), "v.ids.txt": "a1\na4\n"},
+    ),
+    "vectors without weight": Bad(f"{FIT} --vectors v.npy:0", ("vectors.0.weight = 0.0",)),
+    "no vectors at all": Bad(f"{FIT} encoder.weight=0", ("leaves items without vectors",)),
+    "images for a model of text": Bad(
+        f"{FIT} encoder.image_column=title", ("tfidf reads no images", "encoder.image_model")
+    ),
+    "indexing by a missing column": Bad(
+        f"{FIT} item_tokenizer.kind=category",
+        ("items.csv, column 'categories'", "item_tokenizer.column"),
+    ),
     # settings
     "unknown setting": Bad(
         f"{FIT} training.epoch=1", ("'training.epoch'", "did you mean 'training.epochs'?")
@@ -178,6 +226,23 @@ BAD = {
         f"{FIT} encoder.name=/models/minilm", ("'/models/minilm' cannot be loaded", "'tfidf'")
     ),
     "no such device": Bad(f"{FIT} device=gpu", ("device = 'gpu' cannot be used here",)),
+    # semantic IDs
+    "unknown collision policy": Bad(
+        f"{FIT} collisions=best", ("collisions", "'nearest_free'", "'refuse'")
+    ),
+    "items that collide where that is refused": Bad(
+        f"{FIT} collaborative.weight=0 collisions=refuse",
+        ("5 of 5 items share their codes", "'Tent (a1)', 'Tent (a2)'", "nearest_free"),
+        {"items.csv": ALIKE},
+    ),
+    "poor semantic IDs for a strict fit": Bad(
+        f"{FIT} collaborative.weight=0 --strict",
+        ("not worth training on", "100% of items collide", "item_tokenizer.codes", "--strict"),
+        {"items.csv": ALIKE},
+    ),
+    "a gate that nothing passes": Bad(
+        f"{FIT} gate.max_colliding=1.5", ("gate.max_colliding = 1.5", "less than or equal to 1")
+    ),
     # outputs
     "out exists": Bad(
         FIT, ("out exists already", "choose another --out", "--overwrite"), {"out/x": "mine"}
@@ -216,6 +281,41 @@ BAD = {
     ),
     "unknown item to allow": Bad(f"{ONE} --allow P0002,x", ("'x'", "not in the catalog")),
     "unknown item to deny": Bad(f"{ONE} --deny x", ("'x'", "not in the catalog")),
+    "no file to allow": Bad(
+        f"{ONE} --allow @stock.txt", ("stock.txt: cannot be read (No such file",)
+    ),
+    "an empty file to allow": Bad(
+        f"{ONE} --allow @stock.txt", ("stock.txt: the file holds no item id",), {"stock.txt": "\n"}
+    ),
+    "unknown item in a file to deny": Bad(
+        f"{MANY} users.csv --deny @gone.txt",
+        ("gone.txt, line 3, value 'P0004x'", "similar ids: 'P0004'", "2 of 3 ids are not"),
+        {"gone.txt": "P0002\n\nP0004x\nx\n", "users.csv": "user_id,item_id\nu,P0001\n"},
+    ),
+    "a file to deny, not UTF-8": Bad(
+        f"{ONE} --deny @gone.txt", ("gone.txt: not UTF-8 text",), {"gone.txt": b"P\xe9\n"}
+    ),
+    "no condition": Bad(f"{ONE} --where price", ("'price' is not a condition", "in quotes")),
+    "condition without value": Bad(f"{ONE} --where price<", ("'price<' has an empty value",)),
+    "condition with an unknown operator": Bad(
+        f"{ONE} --where price=<20", ("'price=<20'", "no operator '=<', use = != < <= > >=")
+    ),
+    "condition with two bounds": Bad(f"{ONE} --where price<20|30", ("'<' takes one value",)),
+    "condition on an unknown column": Bad(
+        f"{ONE} --where color=Sand",
+        ("column 'color'", "did you mean 'colour'?", "columns: item_id"),
+    ),
+    "condition on text as a number": Bad(
+        f"{ONE} --where brand<20", ("column 'brand'", "(string) 120 hold something else, such as")
+    ),
+    "condition on a number as text": Bad(
+        f"{ONE} --where price=cheap", ("column 'price'", "'cheap' cannot be compared", "(double)")
+    ),
+    "one good condition, one bad": Bad(
+        f"{MANY} users.csv --where price<20 --where prise>1",
+        ("column 'prise'", "did you mean 'price'?"),
+        {"users.csv": "user_id,item_id\nu,P0001\n"},
+    ),
     "k = 0": Bad(f"{ONE} -k 0", ("'-k'", "greater than or equal to 1")),
     "history given twice": Bad(f"{ONE} --history P0002", ("--history is given twice",)),
     "one user and many": Bad(f"{ONE} --input log.csv", ("either --history (one user) or --input",)),
@@ -259,6 +359,19 @@ BAD = {
         "evaluate {rec} --json log.csv/r.json", ("log.csv/r.json", "is a file, not a folder")
     ),
     "result is a folder": Bad("evaluate {rec} --json .", (". is a folder: name a file in it",)),
+    # inspect
+    "report is no page": Bad(
+        "inspect {rec} --out report.pdf", ("report.pdf", "name it something.html", "--json")
+    ),
+    "report under a file": Bad(
+        "inspect {rec} --out log.csv/r.html", ("log.csv/r.html", "is a file, not a folder")
+    ),
+    "report against nothing": Bad(
+        "inspect {rec} --against runs/old", ("runs/old is not a folder", "genrec fit --out")
+    ),
+    "report against something else": Bad(
+        "inspect {rec} --against .", (". is not a recommender: it has no recommender.json",)
+    ),
     "demo's folder exists": Bad("demo --out out", ("out exists already",), {"out/x": "mine"}),
 }
 

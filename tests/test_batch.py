@@ -9,7 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from genrec import Histories, InputError, Interactions, batch
-from genrec.batch import Request, recommend_file
+from genrec.batch import recommend_file
+from genrec.request import Request
 
 USERS = 25
 

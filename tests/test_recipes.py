@@ -17,7 +17,6 @@ from genrec.data.settings import DataSettings
 from genrec.data.synthetic import SyntheticShop, generate
 from genrec.errors import ConfigError, DataError, GenrecError
 from genrec.recipe import run_recipe
-from genrec.testing.decode_race import overlap
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tokenizers", "train", "eval")
@@ -118,30 +117,35 @@ def test_sft_demo_then_rank_demo(tmp_path):
     assert rows == ["recommender", "---", "genrec", *document["baselines"]]
 
 
-def test_decode_race_finds_the_same_items(tmp_path):
-    small = ["users=3", "history=4", "beams=5", "items=300", "width=32", "layers=1", "inner=32"]
-    small = [f"workload.{word}" for word in [*small, "codebook_sizes=[16,16,16]"]]
-    done = run(
-        ["eval/decode.py", "eval/decode.yaml", *small, "repetitions=1", "out=out.json"], tmp_path
-    )
-    assert "100.0% of the items the same" in done.stdout
-    result = json.loads((tmp_path / "out.json").read_text())
-    assert result["overlap"] == 1.0
-    assert result["ratio"] > 0
-    assert len(result["seconds"]["generate"]) == len(result["seconds"]["genrec"]) == 1
+def test_speed_smoke_then_again(tmp_path):
+    done = run(["eval/speed.py", "eval/speed_smoke.yaml"], tmp_path)
+    runs = tmp_path / "runs"
+    assert (runs / "speed_smoke.md").read_text().strip() == done.stdout.strip()
+    assert {path.suffix for path in runs.iterdir()} == {".json", ".md", ".png", ".svg"}
+    cells = json.loads((runs / "speed_smoke.json").read_text())["cells"]
+    [reference] = [cell["result"] for cell in cells if "named/reference" in cell["names"]]
+    for name in ("generate, callback", "generate, processor", "genrec, vocabulary"):
+        assert reference["contenders"][name]["same_lists"] == 1
+    found = [
+        cell["result"][key]
+        for cell in cells
+        for key in ("contenders", "filters")
+        if key in cell["result"]
+    ]
+    assert {found["invalid"] for part in found for found in part.values()} == {0, None}
+    again = run(["eval/speed.py", "eval/speed_smoke.yaml", "cells=users"], tmp_path)
+    assert again.stdout == done.stdout
+    assert again.stderr.count("measured before") == 2
 
 
-def test_the_standard_race_has_the_parameters_it_claims():
-    from genrec.testing.decode_race import DecodeRace, DecodeWorkload
-
-    race = DecodeRace(DecodeWorkload(items=300))
-    assert race.parameters == pytest.approx(4.5e6, rel=0.02)
-
-
-def test_overlap_by_hand():
-    first = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32)
-    second = np.array([[4, 3, 2, 1], [5, 0, 9, 8]], np.int32)
-    assert overlap(first, second) == (1 + 0.5) / 2
+def test_scale_smoke(tmp_path):
+    done = run(["eval/scale.py", "eval/scale_smoke.yaml"], tmp_path)
+    runs = tmp_path / "runs"
+    assert (runs / "scale_smoke.md").read_text() == done.stdout
+    assert {path.suffix for path in runs.iterdir()} == {".json", ".md", ".png"}
+    points = json.loads((runs / "scale_smoke.json").read_text())["points"]
+    assert [point["items"] for point in points] == [500, 2000]
+    assert all(0.05 < point["peak_gib"] < 4 for point in points)
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path):

@@ -1,5 +1,6 @@
 """The fitted whole in Python: fit, recommend, save, open; and that the test cases stay unseen."""
 
+import json
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec import FitSettings, GenerativeRecommender, Histories, InputError, Interactions
+from genrec.artifacts import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
 from genrec.testing.fakes import save_tiny_pretrained
@@ -33,6 +35,24 @@ def ids_of(found):
 def test_an_opened_folder_recommends_the_same_bit_for_bit(recommender, opened, histories):
     assert opened.recommend(histories, k=7) == recommender.recommend(histories, k=7)
     assert opened.recommend([[]], k=120) == recommender.recommend([[]], k=120)
+
+
+def test_a_folder_without_its_trie_builds_it(recommender, recommender_folder, tmp_path, histories):
+    kept = shutil.copytree(recommender_folder, tmp_path / "older")
+    (kept / "trie.safetensors").unlink()
+    facts = json.loads((kept / "recommender.json").read_text())
+    del facts["files"]["trie.safetensors"]
+    write_manifest(kept, {k: v for k, v in facts.items() if k not in ("files", "format_version")})
+    opened = GenerativeRecommender.from_pretrained(kept, device="cpu")
+    assert opened.recommend(histories, k=7) == recommender.recommend(histories, k=7)
+
+
+def test_bfloat16_ranks_nearly_the_same(recommender, recommender_folder, histories):
+    quick = GenerativeRecommender.from_pretrained(recommender_folder, device="cpu", dtype="bfloat16")
+    assert quick.language_model.core.dtype == torch.bfloat16
+    pairs = zip(quick.recommend(histories), recommender.recommend(histories), strict=True)
+    shared = [len(set(ids_of(found)) & set(ids_of(exact))) / 10 for found, exact in pairs]
+    assert np.mean(shared) > 0.8
 
 
 def test_the_folder_keeps_log_split_and_everything_set(recommender, opened, shop):

@@ -3,8 +3,8 @@
     python tokenizers/fit.py tokenizers/fit_rqkmeans.yaml [item_tokenizer.codes=512 …]
 
 Items become vectors (text, joined with co-occurrence in the training part of the log), vectors become codes,
-collisions are resolved. The folder `out` gets the item tokenizer, `semantic_ids.jsonl` and `quality.json`; a
-summary is printed as rows of a Markdown table.
+collisions are resolved; an indexing (random, sequential, category, title, collaborative, hybrid) makes codes
+without vectors. `out` gets the item tokenizer, `semantic_ids.jsonl`, `quality.json`; a table row is printed.
 """
 
 import json
@@ -23,11 +23,10 @@ from genrec.semantic_ids import (
     CollaborativeSignal,
     QualityReport,
     RQKMeansSettings,
-    SemanticIds,
-    make_item_tokenizer,
 )
+from genrec.semantic_ids.building import build_semantic_ids, fit_any, measure_ids
 from genrec.semantic_ids.collisions import Policy
-from genrec.semantic_ids.quality import QualityGate, quality
+from genrec.semantic_ids.quality_gate import QualityGate
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings
 from genrec.vector_cache import encode_cached
 
@@ -42,13 +41,13 @@ class Config(Settings):
     encoder: EncoderSettings = EncoderSettings()
     """Text to vectors."""
     collaborative: CollaborativeSettings = CollaborativeSettings()
-    """Co-occurrence joined with the text vectors."""
+    """Co-occurrence, joined with the text vectors or for codes to agree with."""
     item_tokenizer: AnyItemTokenizerSettings = RQKMeansSettings()
-    """Vectors to codes."""
+    """Vectors to codes, or an indexing."""
     collisions: Policy = "nearest_free"
     """How items with the same codes are told apart."""
     gate: QualityGate = QualityGate()
-    """What is good enough to train on; anything below is said."""
+    """What is good enough to train on; anything else is warned of, or refused (`gate.strict`)."""
     vectors: Path = Path("runs/vectors")
     """Cache of text vectors, shared by all runs."""
     out: Path
@@ -65,24 +64,24 @@ def main(config: Config) -> None:
     texts = catalog.texts(config.template)
     encoder = make_encoder(config.encoder).fit(texts)
     text_vectors = encode_cached(encoder, texts, config.vectors)
-    signal = CollaborativeSignal(config.collaborative).fit(leave_one_out(log).train, text_vectors)
+    split = leave_one_out(log)
+    signal = CollaborativeSignal(config.collaborative).fit(split.train, text_vectors)
     vectors = signal.transform(text_vectors, catalog.index_of(catalog.item_ids))
 
     clock = [time.perf_counter()]
-    tokenizer = make_item_tokenizer(config.item_tokenizer).fit(vectors)
+    tokenizer = fit_any(config.item_tokenizer, vectors, catalog, split, signal.targets())
     clock.append(time.perf_counter())
-    ids = SemanticIds.build(catalog.item_ids, vectors, tokenizer, config.collisions)
+    ids = build_semantic_ids(tokenizer, catalog, vectors, config.collisions)
     clock.append(time.perf_counter())
     seconds = {"fit": clock[1] - clock[0], "build": clock[2] - clock[1]}
-    codes = tokenizer.encode(vectors)
-    report = quality(ids, codes, vectors, tokenizer, catalog.labels(), catalog.titles)
+    report = measure_ids(tokenizer, ids, vectors, catalog, split)
+    failures = config.gate.apply(report)
 
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
         tokenizer.save(folder / "item_tokenizer")
         rows = zip(ids.item_ids, ids.codes.tolist(), strict=True)
         lines = [json.dumps({"item_id": item_id, "codes": row}) + "\n" for item_id, row in rows]
         (folder / "semantic_ids.jsonl").write_text("".join(lines), encoding="utf-8")
-        failures = report.failures(config.gate)
         document = {
             "config": config.model_dump(mode="json"),
             "semantic_ids": ids.describe(),
@@ -93,11 +92,12 @@ def main(config: Config) -> None:
         text = json.dumps(document, indent=2, ensure_ascii=False)
         (folder / "quality.json").write_text(text + "\n", encoding="utf-8")
     print(table(tokenizer.kind, report, seconds))
-    print("\n".join(failures) or "good enough to train on", f"({config.out})")
+    print(f"{'not ' if failures else ''}good enough to train on ({config.out})")
 
 
 def table(kind: str, report: QualityReport, seconds: dict[str, float]) -> str:
     """Rows of the table in this folder's README."""
+    error, moves = report.reconstruction_error, report.moves
     row = {
         "item tokenizer": kind,
         "codes": "x".join(str(level.codes) for level in report.levels),
@@ -105,9 +105,11 @@ def table(kind: str, report: QualityReport, seconds: dict[str, float]) -> str:
         "all items": f"{seconds['build']:.1f} s",
         "colliding before": f"{report.before.share:.1%}, at most {report.before.largest} at once",
         "after": str(report.after.items),
+        "moved, by": f"{moves.items:,}, {moves.mean:.3f} to {moves.max:.3f}" if moves else "none",
         "codes used": " ".join(f"{level.used / level.codes:.0%}" for level in report.levels),
-        "reconstruction error": f"{report.reconstruction_error:.3f}",
+        "reconstruction error": "none" if error is None else f"{error:.3f}",
         "same category, over chance": " ".join(f"{p.ratio:.1f}" for p in report.purity if p.pairs),
+        "next item, over chance": " ".join(f"{a.ratio:.1f}" for a in report.agreement if a.chance),
     }
     return "\n".join(
         "| " + " | ".join(cells) + " |" for cells in (row, ["---"] * len(row), row.values())

@@ -1,6 +1,7 @@
 """Catalogs, click logs and how they are split: from the user's files to arrays of integers."""
 
 from genrec.data.catalog import Catalog, CatalogColumns, ItemTemplate
+from genrec.data.conditions import Condition
 from genrec.data.histories import Cases, Histories
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
 from genrec.data.readers import ReadReport
@@ -11,6 +12,7 @@ __all__ = [
     "Cases",
     "Catalog",
     "CatalogColumns",
+    "Condition",
     "Histories",
     "InteractionColumns",
     "Interactions",

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.config import Settings
+from genrec.data.attributes import Attribute
+from genrec.data.conditions import Condition
 from genrec.data.item_text import ItemTemplate, field_texts, render, split_categories
 from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
 from genrec.data.values import Place, as_ids
-from genrec.errors import DataError
+from genrec.errors import DataError, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,6 +137,26 @@ class Catalog:
         labels = [-1 if v is None else numbers.setdefault(v, len(numbers)) for v in deepest]
         return np.asarray(labels, dtype=np.int64)
 
+    def where(self, conditions: Sequence[Condition | str]) -> NDArray[np.int32]:
+        """Return the catalog indices of the items that meet every condition, ascending int32.
+
+        A column is read for comparing when it is first asked for, and kept.
+
+        Args:
+            conditions: such as ``["price<20", "brand=Acme|Other"]``; `Condition` says what they mean.
+
+        Raises:
+            InputError: one is not a condition.
+            DataError: the catalog lacks a column, or its values cannot be compared with the condition's.
+        """
+        if isinstance(conditions, (str, Condition)):
+            message = "expected a list of conditions, found one; put it in a list"
+            raise InputError(f"{message}: [{str(conditions)!r}]")
+        met = np.ones(len(self), bool)
+        for condition in map(Condition.of, conditions):
+            met &= self._attribute(condition).meets(condition)
+        return np.flatnonzero(met).astype(np.int32)
+
     def index_of(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
         """Return the catalog indices of items, `(n,)` int32.
 
@@ -170,6 +192,22 @@ class Catalog:
             return ""
         near = difflib.get_close_matches(item_id, self.item_ids, n=3, cutoff=0.7)
         return f"; similar ids: {', '.join(map(repr, near))}" if near else ""
+
+    def _attribute(self, condition: Condition) -> Attribute:
+        name, columns = condition.column, self.table.column_names
+        if name not in columns:
+            raise DataError(
+                f"condition {str(condition)!r} names no column of the catalog{nearest(name, columns)}; "
+                f"columns: {', '.join(columns)}",
+                column=name,
+            )
+        if name not in self._attributes:
+            self._attributes[name] = Attribute.of(self.table, name)
+        return self._attributes[name]
+
+    @cached_property
+    def _attributes(self) -> dict[str, Attribute]:
+        return {}
 
     @cached_property
     def _positions(self) -> dict[str, int]:

@@ -17,10 +17,10 @@ from genrec.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ItemTemplate", "field_texts", "render", "split_categories"]
+__all__ = ["MISSING_WORDS", "ItemTemplate", "field_texts", "render", "split_categories"]
 
 _FIRST_FIELDS = ("title", "brand", "categories", "description", "price")
-_NOTHING = frozenset({"", "nan", "none", "null", "n/a", "<na>", "nat"})
+MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>", "nat"})
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
@@ -101,7 +101,7 @@ def _clean(text: str) -> str:
     if "<" in text:
         text = _TAG.sub(" ", text)
     text = " ".join(text.split())
-    return "" if text.lower() in _NOTHING else text
+    return "" if text.lower() in MISSING_WORDS else text
 
 
 def _number(value: float) -> str:

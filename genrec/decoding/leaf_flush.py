@@ -29,10 +29,8 @@ __all__ = ["leaf_flush"]
 
 MOST_LEAVES = 16
 """Items below the live prefixes, per beam, up to which a flush is considered."""
-MOST_TOKENS = 1.25
-"""Tokens of the flush, in units of what the search by levels would read, up to which it is done."""
-MOST_TOKENS_LAST = 0.8
-"""The same before the last level, where a flush saves no pass."""
+PASS_TOKENS = 64
+"""What one pass of the model costs beside its tokens, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,8 @@ def leaf_flush(
         _reads(trie, below, nodes, depth + step, only_branching=certain)
         for step, nodes in enumerate(below.paths[:-1])
     ]
-    by_level = beams.nodes.shape[1] * (trie.levels - depth)
-    most = by_level * (MOST_TOKENS_LAST if last_step else MOST_TOKENS)
-    if sum(read.nodes.shape[1] for read in reads) > most:
+    saved = beams.nodes.shape[1] * (trie.levels - depth) - sum(r.nodes.shape[1] for r in reads)
+    if saved * len(beams.nodes) + PASS_TOKENS * (trie.levels - depth - 1) <= 0:
         return None
     hidden = _read(search, reader, beams, below, reads)
     total = beams.scores.gather(1, below.beam).masked_fill(~below.real, -torch.inf)

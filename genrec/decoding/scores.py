@@ -43,23 +43,23 @@ def child_log_probabilities(
         number of children.
     """
     first, end = trie.span(level, nodes)
-    logits = head.logits(hidden, level)
     codes = trie.child_codes(level, first)
     real = torch.arange(codes.shape[-1], device=first.device) < (end - first)[..., None]
+    if normalization == "vocabulary":
+        return first, real, head.log_probabilities(hidden, level).gather(-1, codes)
+    logits = head.logits(hidden, level)
     picked = logits.gather(-1, codes)
     if normalization == "catalog":
         gain = picked.masked_fill(~real, -torch.inf).log_softmax(-1)
         if level == trie.levels - 1 and trie.widest[-1] > 1:
             gain = gain - _items_of(trie, first, codes.shape[-1]).log()
         return first, real, gain
-    if normalization == "level":
-        return first, real, picked - logits.logsumexp(-1, keepdim=True)
-    return first, real, picked - head.log_normalizer(hidden)[..., None]
+    return first, real, picked - logits.logsumexp(-1, keepdim=True)
 
 
 def _items_of(trie: Trie, first: Tensor, width: int) -> Tensor:
     """Items of each of the `width` semantic IDs from `first` on."""
     rank = torch.arange(width, device=first.device)
-    nodes = (first[..., None] + rank).clamp_(max=len(trie.code[-1]) - 1)
+    nodes = (first[..., None] + rank).clamp_(max=trie.nodes(trie.levels) - 1)
     start, end = trie.leaves(trie.levels, nodes)
     return end - start

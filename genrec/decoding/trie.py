@@ -41,7 +41,8 @@ class Trie:
 
     Attributes:
         codebook_sizes: codes of each level, `K_0 … K_{L-1}`.
-        code: for each depth `d` in 1..L (at position `d - 1`), the last code of every node, `(n_d,)`.
+        code: for each depth `d` in 1..L (at position `d - 1`), the last code of each of the `n_d` nodes, then
+            zeros, so that from any node on as many codes can be read as the widest parent has children.
         child_start: for each depth `d` in 0..L-1, `(n_d + 1,)`: node `j` has the children
             ``child_start[d][j] … child_start[d][j + 1] - 1`` at depth `d + 1`. Where items share semantic
             IDs, one more entry gives the leaves of each node of depth L.
@@ -89,9 +90,10 @@ class Trie:
         item_leaf = np.empty(items, np.int32)
         item_leaf[order] = np.arange(items, dtype=np.int32)
         widest = [int(np.diff(start).max()) for start in child_start]
+        padded = [np.pad(c, (0, wide - 1)) for c, wide in zip(code, widest, strict=False)]
         return cls(
             tuple(codebook_sizes),
-            tuple(torch.from_numpy(c) for c in code),
+            tuple(torch.from_numpy(c) for c in padded),
             tuple(torch.from_numpy(s) for s in child_start),
             tuple(widest if len(widest) > levels else [*widest, 1]),
             torch.from_numpy(order.astype(np.int32)),
@@ -138,13 +140,15 @@ class Trie:
         rank = torch.arange(self.widest[depth], device=first.device)
         if self._all_codes_follow(depth):
             return rank.expand(*first.shape, -1)
-        place = (first[..., None] + rank).clamp_(max=len(self.code[depth]) - 1)
-        return self.code[depth][place].long()
+        return self.code[depth].unfold(0, len(rank), 1)[first].long()
+
+    def nodes(self, depth: int) -> int:
+        """Number of nodes of `depth`."""
+        return len(self.child_start[depth]) - 1 if depth < len(self.child_start) else len(self)
 
     def _all_codes_follow(self, depth: int) -> bool:
         """Whether every node of `depth` has a child for each code of its level."""
-        parents, children = len(self.child_start[depth]) - 1, len(self.code[depth])
-        return children == parents * self.codebook_sizes[depth]
+        return self.nodes(depth + 1) == self.nodes(depth) * self.codebook_sizes[depth]
 
     def children(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """List the children of `nodes` (any shape `S`) of one depth, padded to the widest node.

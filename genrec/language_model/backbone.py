@@ -102,6 +102,10 @@ class LanguageModel:
         sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
         return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
 
+    def to(self, device: torch.device, dtype: str | None = None) -> None:
+        """Move to a device, in another precision where `dtype` names one."""
+        self.model.to(device=device, dtype=None if dtype is None else getattr(torch, dtype))
+
     def save(self, folder: Path) -> None:
         """Write weights (safetensors; for LoRA the adapter only) and tokenizer."""
         # The adapter holds the code rows already; peft would add the whole resized tables to it.

@@ -33,6 +33,7 @@ class LevelHead:
         self.tokens = [torch.from_numpy(level).to(device) for level in vocabulary.tokens]
         places = _adapter_places(model.get_output_embeddings(), self.tokens)
         self._in_adapter = places is not None
+        self._columns = [_as_slice(tokens) for tokens in self.tokens]
         self._places = [_as_slice(rows) for rows in places or self.tokens]
 
     def logits(self, hidden: Tensor, level: int) -> Tensor:
@@ -40,10 +41,11 @@ class LevelHead:
         weight, bias = self._rows(level)
         return _finish(F.linear(hidden, weight.to(hidden.dtype), bias), self.model.config).float()
 
-    def log_normalizer(self, hidden: Tensor) -> Tensor:
-        """Log of the softmax denominator over the whole LM vocabulary, `(…)` float32."""
-        logits = _finish(self.model.get_output_embeddings()(hidden), self.model.config)
-        return logits.float().logsumexp(-1)
+    def log_probabilities(self, hidden: Tensor, level: int) -> Tensor:
+        """Turn final hidden states into log-probabilities over the whole LM vocabulary, `(…, K_level)`."""
+        logits = _finish(self.model.get_output_embeddings()(hidden), self.model.config).float()
+        own = logits[..., self._columns[level]]
+        return own - logits.logsumexp(-1, keepdim=True)
 
     @torch.no_grad()
     def check(self) -> None:

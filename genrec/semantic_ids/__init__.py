@@ -1,7 +1,8 @@
 """From vectors to semantic IDs: item tokenizers, collision policies, quality.
 
-An `ItemTokenizer` (residual k-means, RQ-VAE or FSQ) turns item vectors into tuples of codes;
-`SemanticIds` binds them to item ids one to one; `quality` says how good they are.
+An `ItemTokenizer` (residual k-means, product quantization, RQ-VAE, mixture of experts or FSQ) turns
+item vectors into tuples of codes; `SemanticIds` binds them to item ids one to one; `quality` says how
+good they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ _HOME = {
     "CollaborativeSignal": "collaborative",
     "FSQ": "fsq",
     "FSQSettings": "fsq",
+    "ItemIndexing": "indexing.indexing",
     "ItemTokenizer": "base",
+    "MoE": "moe",
+    "MoESettings": "moe",
+    "PQ": "pq",
+    "PQSettings": "pq",
+    "QualityGate": "quality_gate",
     "QualityReport": "quality",
     "RQKMeans": "rqkmeans",
     "RQKMeansSettings": "rqkmeans",

@@ -4,13 +4,17 @@ Items that sell together should share codes even where their texts differ (LETTE
 2024). The signal here is the spectral embedding of the items' co-occurrence graph, a truncated SVD
 of its normalised adjacency (Ng, Jordan & Weiss 2001): seconds, no training. An item without
 interactions gets the mean of its nearest neighbours by text, so new items need nothing but text.
+
+The signal comes in three ways: *joined* with the text vectors, as the texts of an item's neighbours in
+the graph (see `graph`), or as what an autoencoder's codes are to agree with (see `letter`); under this
+last one the vectors stay those of text.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,7 @@ from genrec.config import Settings, validate
 from genrec.data.histories import Histories
 from genrec.errors import InputError, RecommenderError
 from genrec.semantic_ids.base import as_vectors
+from genrec.semantic_ids.graph import propagated
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -28,7 +33,10 @@ __all__ = [
     "CollaborativeSettings",
     "CollaborativeSignal",
     "cooccurrence_vectors",
+    "cooccurrences",
+    "graph_vectors",
     "join_vectors",
+    "normalised",
 ]
 
 CONFIG, MODEL = "config.json", "model.safetensors"
@@ -37,16 +45,33 @@ CONFIG, MODEL = "config.json", "model.safetensors"
 class CollaborativeSettings(Settings):
     """How much behaviour the item vectors carry, and how it is measured."""
 
+    mode: Literal["join", "graph", "align"] = "join"
+    """``join``: vectors of co-occurrence beside the text vectors. ``graph``: the mean text of an
+    item's neighbours beside its own. ``align``: text alone, and the item tokenizer (``rqvae``, ``moe``
+    or ``fsq``) learns codes that agree with the vectors of co-occurrence."""
     weight: float = Field(default=1.0, ge=0)
-    """Length of the collaborative part relative to the text part; 0 leaves the text as it is."""
+    """Length of the collaborative part relative to the text part; 0 is text alone. (How much
+    alignment counts is the item tokenizer's `alignment`.)"""
     dimension: int = Field(default=128, ge=1)
-    """Size of the collaborative part; less for catalogs of fewer items."""
+    """Size of vectors of co-occurrence; less for catalogs of fewer items."""
     window: int = Field(default=5, ge=1)
     """Two items of a history count together when at most this many steps apart, by 1 / steps."""
+    hops: int = Field(default=2, ge=1)
+    """How far texts travel in the graph."""
     neighbors: int = Field(default=5, ge=1)
     """An item without interactions gets the mean over this many items that are nearest by text."""
     seed: int = 0
     """Fixes the randomized SVD."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether item vectors have a collaborative part."""
+        return self.weight > 0 and self.mode != "align"
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the item tokenizer is to agree with vectors of co-occurrence."""
+        return self.weight > 0 and self.mode == "align"
 
 
 class CollaborativeSignal:
@@ -68,7 +93,10 @@ class CollaborativeSignal:
             InputError: a history names an item beyond the text vectors.
         """
         text = as_vectors(text_vectors)
-        signal, occurs = cooccurrence_vectors(histories, len(text), self.settings)
+        if self.settings.mode == "graph":
+            signal, occurs = graph_vectors(histories, text, self.settings)
+        else:
+            signal, occurs = cooccurrence_vectors(histories, len(text), self.settings)
         seen = np.flatnonzero(occurs)
         row = np.full(len(text), -1, np.int32)
         row[seen] = np.arange(len(seen), dtype=np.int32)
@@ -87,7 +115,7 @@ class CollaborativeSignal:
     def dimension(self) -> int:
         """Size of the joined vectors."""
         state = self._fitted()
-        signal = len(state["signal.center"]) if self.settings.weight else 0
+        signal = len(state["signal.center"]) if self.settings.joins else 0
         return len(state["text.center"]) + signal
 
     def transform(
@@ -111,7 +139,7 @@ class CollaborativeSignal:
                 f"text vectors have {text.shape[1]} dimensions, the collaborative signal was "
                 f"fitted on {len(state['text.center'])}: use the same encoder and settings"
             )
-        if not self.settings.weight:
+        if not self.settings.joins:
             return text
         row = np.full(len(text), -1, np.int32)
         if item_indices is not None:
@@ -121,6 +149,19 @@ class CollaborativeSignal:
         text = (text - state["text.center"]) / state["text.scale"]
         signal = (signal - state["signal.center"]) / state["signal.scale"]
         return np.concatenate([text, signal * np.float32(self.settings.weight)], axis=1)
+
+    def targets(self) -> NDArray[np.float32] | None:
+        """Return what codes of the fitted items are to agree with, `(N, d)`; None but to align.
+
+        Items without interactions have rows of zeros.
+        """
+        state = self._fitted()
+        if not self.settings.aligns:
+            return None
+        row, signal = state["item.row"], state["seen.signal"]
+        targets = np.zeros((len(row), signal.shape[1]), np.float32)
+        targets[row >= 0] = signal[row[row >= 0]]
+        return targets
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` into `folder`, made if absent."""
@@ -193,19 +234,22 @@ def cooccurrence_vectors(
     """
     from sklearn.utils.extmath import randomized_svd
 
-    if len(histories.items) and int(histories.items.max()) >= items:
-        raise InputError(
-            f"the histories name item {int(histories.items.max())}, but there are only {items} "
-            f"text vectors: histories and vectors must be of the same catalog"
-        )
     size = min(settings.dimension, items)
-    matrix = _normalised(_cooccurrences(histories, items, settings.window))
+    matrix = _graph(histories, items, settings)
     seen = np.diff(matrix.indptr) > 0
     vectors = np.zeros((items, size), np.float32)
     if matrix.nnz:
         left, values, _ = randomized_svd(matrix, size, random_state=settings.seed)
         vectors[:, : len(values)] = _unit(left * np.sqrt(values))
     return vectors, seen
+
+
+def graph_vectors(
+    histories: Histories, text_vectors: NDArray[np.float32], settings: CollaborativeSettings
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return what the texts `(N, D)` around each item say, and who has neighbours (`(N,)` bool)."""
+    matrix = _graph(histories, len(text_vectors), settings)
+    return propagated(matrix, text_vectors, settings.hops), np.diff(matrix.indptr) > 0
 
 
 def join_vectors(
@@ -225,7 +269,16 @@ def join_vectors(
     return np.concatenate(parts, axis=1)
 
 
-def _cooccurrences(histories: Histories, items: int, window: int) -> csr_matrix:
+def _graph(histories: Histories, items: int, settings: CollaborativeSettings) -> csr_matrix:
+    if len(histories.items) and int(histories.items.max()) >= items:
+        raise InputError(
+            f"the histories name item {int(histories.items.max())}, but there are only {items} "
+            f"text vectors: histories and vectors must be of the same catalog"
+        )
+    return normalised(cooccurrences(histories, items, settings.window))
+
+
+def cooccurrences(histories: Histories, items: int, window: int) -> csr_matrix:
     """Sum 1 / steps over all pairs of different items at most `window` steps apart, both ways."""
     from scipy.sparse import coo_matrix, csr_matrix
 
@@ -240,7 +293,7 @@ def _cooccurrences(histories: Histories, items: int, window: int) -> csr_matrix:
     return csr_matrix(total + total.T)
 
 
-def _normalised(adjacency: csr_matrix) -> csr_matrix:
+def normalised(adjacency: csr_matrix) -> csr_matrix:
     """Divide every edge by the geometric mean of its ends' total weights."""
     from scipy.sparse import diags_array
 

@@ -1,35 +1,30 @@
 """FSQ: an autoencoder whose latent is rounded to a fixed grid; there is no codebook to collapse.
 
-Mentzer et al. 2023 ("Finite Scalar Quantization: VQ-VAE Made Simple", arXiv:2309.15505); several
-codes an item as in RecGPT. Unlike there, codes are ordered: in training the decoder sees only a
-random number of an item's first codes (nested dropout, Rippel, Gelbart & Adams 2014), so early
-codes carry the most and a prefix means something, which a search that goes level by level needs.
+Mentzer et al. 2023 ("Finite Scalar Quantization: VQ-VAE Made Simple", arXiv:2309.15505); the latent
+is cut into several chunks, each rounded to a code, as in RecGPT (Jiang et al. 2025, arXiv:2506.06270:
+four chunks of the grid 8, 8, 8, 6, 5, so 15,360 codes each). The grid is the same for every catalog,
+and so may be the language model's tokens. Unlike there, codes are ordered: in training the decoder
+sees only a random number of an item's first codes (nested dropout, Rippel, Gelbart & Adams 2014), so
+early codes carry the most and a prefix means something, which a search that goes level by level needs.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from genrec.semantic_ids.autoencoder import (
     AutoencoderSettings,
+    AutoencoderTokenizer,
     Quantized,
     QuantizedAutoencoder,
-    decode_codes,
-    encode_vectors,
-    load_state,
-    state_of,
-    train,
 )
-from genrec.semantic_ids.base import ItemTokenizer
 
-__all__ = ["FSQ", "FSQSettings"]
+__all__ = ["FSQ", "FSQSettings", "GridAutoencoder"]
 
 
 class FSQSettings(AutoencoderSettings):
@@ -38,53 +33,22 @@ class FSQSettings(AutoencoderSettings):
     kind: Literal["fsq"] = "fsq"
     """Names this item tokenizer among the others."""
     levels: int = Field(default=4, ge=1, le=32)
-    """Codes per item (L)."""
-    grid: tuple[int, ...] = Field(default=(8, 6, 5), min_length=1)
-    """Values that each scalar of a code may take; their product is the codes per level (K)."""
+    """Codes per item (L), the chunks into which the latent is cut."""
+    grid: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(8, 6, 5), min_length=1)
+    """Values that each scalar of a chunk may take; their product is the codes per level (K)."""
     nested_dropout: float = Field(default=0.5, ge=0, le=1)
     """Share of training items whose last codes are hidden from the decoder."""
 
 
-class FSQ(ItemTokenizer):
-    """Item tokenizer by finite scalar quantization.
-
-    Args:
-        settings: network, grid and training.
-        device: where torch trains and encodes.
-    """
+class FSQ(AutoencoderTokenizer):
+    """Item tokenizer by finite scalar quantization."""
 
     kind = "fsq"
     settings_class = FSQSettings
     settings: FSQSettings
 
-    def __init__(self, settings: FSQSettings | None = None, device: str = "cpu") -> None:
-        super().__init__(settings)
-        self.device = torch.device(device)
-        self.model: GridAutoencoder | None = None
-
-    @property
-    def codebook_sizes(self) -> tuple[int, ...]:
-        """How many codes each level has."""
-        return (math.prod(self.settings.grid),) * self.settings.levels
-
-    def _fit(self, vectors: NDArray[np.float32]) -> None:
-        model = GridAutoencoder(vectors.shape[1], self.settings)
-        self.model = train(model, vectors, self.settings, self.device)
-
-    def _encode(self, vectors: NDArray[np.float32]) -> NDArray[np.int32]:
-        assert self.model is not None
-        return encode_vectors(self.model, vectors)
-
-    def _decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        assert self.model is not None
-        return decode_codes(self.model, codes)
-
-    def _state(self) -> dict[str, NDArray[Any]]:
-        assert self.model is not None
-        return state_of(self.model)
-
-    def _restore(self, state: dict[str, NDArray[Any]], dimension: int) -> None:
-        self.model = load_state(GridAutoencoder(dimension, self.settings), state, self.device)
+    def _network(self, dimension: int, items: int) -> GridAutoencoder:
+        return GridAutoencoder(dimension, self.settings)
 
 
 class GridAutoencoder(QuantizedAutoencoder):
@@ -97,12 +61,22 @@ class GridAutoencoder(QuantizedAutoencoder):
         generator = torch.Generator().manual_seed(settings.seed)
         self.levels, self.nested_dropout = settings.levels, settings.nested_dropout
         size = settings.levels * len(settings.grid)
-        super().__init__(dimension, size, settings.hidden, generator)
+        super().__init__(dimension, size, size, settings.hidden, generator)
         self.generator = torch.Generator().manual_seed(settings.seed)
         grid = torch.tensor(settings.grid)
         self.register_buffer("grid", grid, persistent=False)
         place = torch.cumprod(torch.cat([torch.ones(1, dtype=torch.long), grid[:-1]]), dim=0)
         self.register_buffer("place", place, persistent=False)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """How many codes each level has."""
+        return (math.prod(self.grid.tolist()),) * self.levels
+
+    def start_linear(self, components: Tensor, deviations: Tensor) -> None:
+        """Start with principal components of deviation 1, which is what fills the grid."""
+        self.into.weight.copy_(components / deviations.clamp(min=1e-3)[:, None])
+        self.out.weight.copy_(components.T * deviations)
 
     def quantize(self, latents: Tensor) -> Quantized:
         """Bound every scalar to its grid, round it, and read the digits of each code off it."""

@@ -1,8 +1,9 @@
 """How good semantic IDs are, measured before any language model is trained on them.
 
-Four questions: do items share tuples (collisions)? Are the codes used (entropy a level)? Do the
-codes still say what the item is (reconstruction)? And do items that share a prefix belong together
-more often than chance (purity)? Everything is counted by sorting: linear in items but for the sort.
+Five questions: do items share tuples (collisions), and how far did resolving that carry them? Are
+the codes used, and evenly (entropy, balance)? Do they still say what the item is (reconstruction)?
+Do items that share a prefix belong together more often than chance: by category (purity), by what
+follows what in training histories (agreement)? All of it is counted by sorting.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genrec.config import Settings
+from genrec.data.histories import Histories
 from genrec.errors import InputError
 from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_vectors
-from genrec.semantic_ids.collisions import row_keys
+from genrec.semantic_ids.prefixes import (
+    PrefixAgreement,
+    PrefixPurity,
+    prefix_agreement,
+    prefix_purity,
+)
+from genrec.semantic_ids.rows import row_keys
 from genrec.semantic_ids.semantic_ids import SemanticIds
 
 __all__ = [
@@ -25,27 +32,16 @@ __all__ = [
     "Collisions",
     "LevelUsage",
     "Moves",
-    "PrefixPurity",
-    "QualityGate",
     "QualityReport",
     "collisions",
     "level_usage",
-    "prefix_purity",
     "quality",
 ]
 
-
-class QualityGate(Settings):
-    """What semantic IDs must reach before it is worth training on them."""
-
-    max_colliding: float = 0.5
-    """Largest share of items that collide before resolution."""
-    min_usage: float = 0.3
-    """Smallest share of a level's codes that are used, of those the catalog could use."""
-    max_reconstruction_error: float = 0.95
-    """Largest relative reconstruction error; 1 is no better than the mean vector."""
-    min_purity: float = 1.5
-    """How much likelier than chance items with the same first code must share a label."""
+STEPS = np.linspace(0, 100, 21)
+"""Percentiles of which distributions are told, in percent."""
+CHUNK = 1 << 16
+"""Rows that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,14 @@ class Collisions:
         share: the same as a share of all items, in [0, 1].
         buckets: how many tuples are shared.
         largest: how many items the most crowded tuple has.
+        sizes: how many tuples have 1, 2 … items, as (items, tuples) pairs, ascending.
     """
 
     items: int
     share: float
     buckets: int
     largest: int
+    sizes: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -74,49 +72,41 @@ class LevelUsage:
         used: how many occur.
         entropy: of the code of a random item, in bits, in [0, log2 K].
         perplexity: 2 to the entropy: as many equally frequent codes would tell as much.
+        balance: items of the most frequent code over the mean, N / K; at least 1, which is even.
+        percentiles: items a code at the 0th, 5th … 100th percentile of all K codes.
     """
 
     codes: int
     used: int
     entropy: float
     perplexity: float
-
-
-@dataclass(frozen=True)
-class PrefixPurity:
-    """Whether items that share their first codes share a label.
-
-    Attributes:
-        length: how many codes are shared.
-        pairs: pairs of labelled items that share them.
-        observed: share of these pairs with equal labels; 0 where there are no pairs.
-        chance: share of all pairs of labelled items with equal labels.
-        ratio: observed / chance; 0 where chance is 0.
-    """
-
-    length: int
-    pairs: int
-    observed: float
-    chance: float
-    ratio: float
+    balance: float
+    percentiles: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Moves:
-    """What collision resolution cost the items that could not keep their codes.
+    """How far collision resolution carried the items that could not keep their codes.
 
-    The ratio compares the distance between vector and reconstruction after and before the move: 1
-    means that nothing was lost. Items with no error before have no ratio; 0 where none has one.
+    The distance of a move is what it adds to the squared error between vector and reconstruction,
+    in units of the vectors' variance (the mean squared distance to the mean vector; where that is 0,
+    as it is): 0 costs nothing, 1 as much as knowing nothing of the item. It can be negative.
 
     Attributes:
         items: how many moved.
-        mean_ratio: mean of the ratio.
-        max_ratio: its maximum.
+        last_code_only: how many of them kept all codes but the last.
+        mean: mean distance; 0 where none moved, as are the others.
+        median: median distance.
+        max: largest distance.
+        percentiles: distances at the 0th, 5th … 100th percentile; empty where none moved.
     """
 
     items: int
-    mean_ratio: float
-    max_ratio: float
+    last_code_only: int
+    mean: float
+    median: float
+    max: float
+    percentiles: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -142,93 +132,86 @@ class QualityReport:
         items: N.
         before: collisions of the item tokenizer's own codes.
         after: collisions of the semantic IDs; none, by construction.
-        moves: what resolution cost.
+        moves: what resolution cost; None without vectors.
         levels: usage of each level of the semantic IDs, an extra level included.
         reconstruction_error: ``sum ‖x - x̂‖² / sum ‖x - mean‖²`` of the tokenizer's own codes; 0 is
-            perfect, 1 no better than the mean.
+            perfect, 1 no better than the mean; None without vectors.
         purity: for prefixes of 1, 2 … codes; empty without labels.
+        agreement: for prefixes of 1, 2 … codes; empty without histories.
         worst_buckets: the most crowded tuples before resolution, largest first.
     """
 
     items: int
     before: Collisions
     after: Collisions
-    moves: Moves
+    moves: Moves | None
     levels: tuple[LevelUsage, ...]
-    reconstruction_error: float
+    reconstruction_error: float | None
     purity: tuple[PrefixPurity, ...]
+    agreement: tuple[PrefixAgreement, ...]
     worst_buckets: tuple[Bucket, ...]
+
+    def summary(self) -> str:
+        """Say in one line how many codes there are, what collided, and how far items moved."""
+        codes = "x".join(str(level.codes) for level in self.levels)
+        said = f"{codes} codes, {self.before.items:,} items ({self.before.share:.1%}) collided"
+        moves = self.moves
+        if moves is None or not moves.items:
+            return f"{said}, none moved"
+        return (
+            f"{said}, {moves.items:,} moved: by {moves.mean:.3f} of the vectors' variance in the mean, "
+            f"{moves.median:.3f} in the median, {moves.max:.3f} at most"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers."""
         return asdict(self)
 
-    def failures(self, gate: QualityGate | None = None) -> list[str]:
-        """Say in words which bounds of the gate are not met; empty when all are."""
-        gate = QualityGate() if gate is None else gate
-        said = []
-        if self.before.share > gate.max_colliding:
-            said.append(
-                f"{self.before.share:.0%} of items collide before resolution (at most "
-                f"{gate.max_colliding:.0%}): use more levels or codes, or more text per item"
-            )
-        for level, usage in enumerate(self.levels):
-            if usage.used < gate.min_usage * min(usage.codes, self.items):
-                said.append(
-                    f"level {level} uses {usage.used} of {usage.codes} codes (at least "
-                    f"{gate.min_usage:.0%}): use fewer codes or another item tokenizer"
-                )
-        if self.reconstruction_error > gate.max_reconstruction_error:
-            said.append(
-                f"reconstruction error is {self.reconstruction_error:.2f} (at most "
-                f"{gate.max_reconstruction_error:.2f}): the codes say little about the items"
-            )
-        if self.purity and self.purity[0].pairs and self.purity[0].ratio < gate.min_purity:
-            said.append(
-                f"items with the same first code share a label only {self.purity[0].ratio:.1f} "
-                f"times as often as chance (at least {gate.min_purity:.1f})"
-            )
-        return said
-
 
 def quality(
     semantic_ids: SemanticIds,
     codes_before: ArrayLike,
-    vectors: ArrayLike,
-    tokenizer: ItemTokenizer,
+    vectors: ArrayLike | None = None,
+    tokenizer: ItemTokenizer | None = None,
     labels: NDArray[np.integer[Any]] | None = None,
     titles: Sequence[str] | None = None,
+    histories: Histories | None = None,
 ) -> QualityReport:
     """Measure semantic IDs.
 
     Args:
         semantic_ids: of the N items.
-        codes_before: `(N, L)`, what `tokenizer` gave before collisions were resolved.
-        vectors: `(N, D)`, what it was given.
-        tokenizer: the fitted item tokenizer.
+        codes_before: `(N, L)`, what they were before collisions were resolved.
+        vectors: `(N, D)`, what the item tokenizer was given; None for IDs that no vector made.
+        tokenizer: the fitted item tokenizer; needed with vectors.
         labels: `(N,)`, say a category each; -1 is unknown. None leaves purity out.
         titles: N titles for the worst buckets; item ids by default.
+        histories: the training part of the log. None leaves agreement out.
 
     Raises:
         InputError: the arguments are not of the same N items.
     """
-    table = as_vectors(vectors)
-    before = as_codes(codes_before, tokenizer.codebook_sizes)
+    levels = np.shape(codes_before)[-1]
+    sizes = semantic_ids.codebook_sizes[:levels] if tokenizer is None else tokenizer.codebook_sizes
+    before = as_codes(codes_before, sizes)
     names = semantic_ids.item_ids if titles is None else titles
-    _require_same_items(semantic_ids, before, table, labels, names)
-    error = _squared_errors(table, before, tokenizer)
-    spread = float(((table - table.mean(axis=0)) ** 2).sum()) if len(table) else 0.0
+    _require_same_items(semantic_ids, before, vectors, labels, names)
+    own = semantic_ids.codes[:, :levels]
+    moves, error = None, None
+    if vectors is not None and tokenizer is not None:
+        moves, error = _distances(own, before, as_vectors(vectors), tokenizer)
     return QualityReport(
-        items=len(table),
+        items=len(before),
         before=collisions(before),
         after=collisions(semantic_ids.codes),
-        moves=_moves(semantic_ids.codes[:, : before.shape[1]], before, table, tokenizer, error),
+        moves=moves,
         levels=tuple(
             level_usage(column, size)
             for column, size in zip(semantic_ids.codes.T, semantic_ids.codebook_sizes, strict=True)
         ),
-        reconstruction_error=float(error.sum()) / spread if spread else 0.0,
-        purity=_purity(semantic_ids.codes[:, : before.shape[1]], labels),
+        reconstruction_error=error,
+        purity=() if labels is None else prefix_purity(own, labels),
+        agreement=() if histories is None else prefix_agreement(own, histories),
         worst_buckets=_worst_buckets(before, names),
     )
 
@@ -238,11 +221,13 @@ def collisions(codes: NDArray[np.int32]) -> Collisions:
     _, counts = np.unique(row_keys(codes), return_counts=True)
     shared = counts[counts > 1]
     items = int(shared.sum())
+    sizes, tuples = np.unique(counts, return_counts=True)
     return Collisions(
         items=items,
         share=items / len(codes) if len(codes) else 0.0,
         buckets=len(shared),
         largest=int(counts.max(initial=0)),
+        sizes=tuple(zip(sizes.tolist(), tuples.tolist(), strict=True)),
     )
 
 
@@ -251,63 +236,43 @@ def level_usage(codes: NDArray[np.int32], size: int) -> LevelUsage:
     counts = np.bincount(codes, minlength=size)
     shares = counts[counts > 0] / max(len(codes), 1)
     entropy = float(-(shares * np.log2(shares)).sum()) + 0.0
-    return LevelUsage(size, len(shares), entropy, 2**entropy)
+    balance = float(counts.max()) * size / len(codes) if len(codes) else 1.0
+    percentiles = tuple(np.percentile(counts, STEPS).tolist())
+    return LevelUsage(size, len(shares), entropy, 2**entropy, balance, percentiles)
 
 
-def prefix_purity(
-    codes: NDArray[np.int32], labels: NDArray[np.integer[Any]], length: int
-) -> PrefixPurity:
-    """Compare pairs of items that share their first `length` codes with all pairs.
-
-    Args:
-        codes: `(N, L)`.
-        labels: `(N,)`; items labelled -1 are left out.
-        length: how many codes, 1 to L.
-    """
-    known = labels >= 0
-    _, label = np.unique(labels[known], return_inverse=True)
-    _, prefix = np.unique(row_keys(codes[known, :length]), return_inverse=True)
-    both = np.column_stack([prefix, label]).astype(np.int32)
-    pairs, same = _pairs(prefix), _pairs(row_keys(both))
-    observed = same / pairs if pairs else 0.0
-    all_pairs = len(label) * (len(label) - 1) // 2
-    chance = _pairs(label) / all_pairs if all_pairs else 0.0
-    return PrefixPurity(length, pairs, observed, chance, observed / chance if chance else 0.0)
-
-
-def _purity(
-    codes: NDArray[np.int32], labels: NDArray[np.integer[Any]] | None
-) -> tuple[PrefixPurity, ...]:
-    if labels is None:
-        return ()
-    return tuple(prefix_purity(codes, labels, n + 1) for n in range(codes.shape[1]))
-
-
-def _pairs(groups: NDArray[Any]) -> int:
-    """Count pairs of equal values."""
-    _, counts = np.unique(groups, return_counts=True)
-    return int((counts * (counts - 1) // 2).sum())
-
-
-def _squared_errors(
-    vectors: NDArray[np.float32], codes: NDArray[np.int32], tokenizer: ItemTokenizer
-) -> NDArray[np.float32]:
-    return np.asarray(((vectors - tokenizer.decode(codes)) ** 2).sum(axis=1))
-
-
-def _moves(
+def _distances(
     after: NDArray[np.int32],
     before: NDArray[np.int32],
     vectors: NDArray[np.float32],
     tokenizer: ItemTokenizer,
-    error_before: NDArray[np.float32],
-) -> Moves:
-    moved = np.flatnonzero((after != before).any(axis=1))
-    error = _squared_errors(vectors[moved], after[moved], tokenizer)
-    measurable = error_before[moved] > 1e-12
-    ratio = np.sqrt(error[measurable] / error_before[moved][measurable])
-    mean = float(ratio.mean()) if len(ratio) else 0.0
-    return Moves(len(moved), mean, float(ratio.max(initial=0.0)))
+) -> tuple[Moves, float]:
+    """Return how far items moved, and the reconstruction error before they did."""
+    error = _squared_errors(vectors, before, tokenizer)
+    total = float(((vectors - vectors.mean(axis=0)) ** 2).sum()) if len(vectors) else 0.0
+    variance = total / len(vectors) if total else 1.0
+    different = after != before
+    moved = np.flatnonzero(different.any(axis=1))
+    farther = _squared_errors(vectors[moved], after[moved], tokenizer) - error[moved]
+    lost = float(error.sum()) / total if total else 0.0
+    last_only = len(moved) - int(different[:, :-1].any(axis=1).sum())
+    if not len(moved):
+        return Moves(0, 0, 0.0, 0.0, 0.0, ()), lost
+    distances = farther / variance
+    spread = tuple(np.percentile(distances, STEPS).tolist())
+    mean, middle, most = distances.mean(), np.median(distances), distances.max()
+    return Moves(len(moved), last_only, float(mean), float(middle), float(most), spread), lost
+
+
+def _squared_errors(
+    vectors: NDArray[np.float32], codes: NDArray[np.int32], tokenizer: ItemTokenizer
+) -> NDArray[np.float64]:
+    """Return ``‖x - x̂‖²`` of each of `(N, D)` vectors, decoded part by part."""
+    error = np.empty(len(vectors))
+    for start in range(0, len(vectors), CHUNK):
+        part = slice(start, start + CHUNK)
+        error[part] = ((vectors[part] - tokenizer.decode(codes[part])) ** 2).sum(axis=1)
+    return error
 
 
 def _worst_buckets(codes: NDArray[np.int32], titles: Sequence[str]) -> tuple[Bucket, ...]:

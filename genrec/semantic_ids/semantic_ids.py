@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from genrec.errors import InputError
 from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_vectors
-from genrec.semantic_ids.collisions import Policy, nearest_free, resolve, row_keys
+from genrec.semantic_ids.collisions import POLICIES, Policy, require_distinct, resolve
+from genrec.semantic_ids.nearest_free import nearest_free
+from genrec.semantic_ids.rows import row_keys
 
 if TYPE_CHECKING:
     import pyarrow
@@ -44,10 +46,8 @@ class SemanticIds:
     moved: int = 0
 
     def __post_init__(self) -> None:
-        if self.policy not in ("extra_level", "nearest_free"):
-            raise InputError(
-                f"no collision policy {self.policy!r}; known: extra_level, nearest_free"
-            )
+        if self.policy not in POLICIES:
+            raise InputError(f"no collision policy {self.policy!r}; known: {', '.join(POLICIES)}")
         codes = as_codes(self.codes, self.codebook_sizes)
         if len(codes) != len(self.item_ids):
             raise InputError(f"{len(self.item_ids)} item ids but {len(codes)} rows of codes")
@@ -61,14 +61,26 @@ class SemanticIds:
         vectors: ArrayLike,
         tokenizer: ItemTokenizer,
         policy: Policy = "extra_level",
+        titles: Sequence[str] | None = None,
     ) -> Self:
         """Encode a catalog's vectors `(N, D)` with a fitted item tokenizer and resolve collisions.
 
+        Args:
+            item_ids: N ids.
+            vectors: `(N, D)`.
+            tokenizer: what turns them into codes.
+            policy: how collisions are resolved (see `genrec.semantic_ids.collisions`).
+            titles: N titles, to name colliding items by in the error of ``refuse``.
+
         Raises:
-            InputError: lengths differ, an item occurs twice, or there are more items than tuples.
+            InputError: lengths differ, an item occurs twice, there are more items than tuples, or
+                items collide under ``refuse``.
         """
         table = _vectors_of(item_ids, vectors)
-        resolution = resolve(tokenizer.encode(table), table, tokenizer, policy)
+        names = list(item_ids)
+        if titles is not None:
+            names = [f"{title} ({item})" for title, item in zip(titles, names, strict=True)]
+        resolution = resolve(tokenizer.encode(table), table, tokenizer, policy, names)
         return cls(
             list(item_ids),
             resolution.codes,
@@ -93,7 +105,8 @@ class SemanticIds:
         free number of its own bucket, or a neighbouring bucket's when that is full.
 
         Raises:
-            InputError: an item is there already, or there are more items than tuples.
+            InputError: an item is there already, there are more items than tuples, or a tuple is
+                held under ``refuse``.
         """
         table = _vectors_of(item_ids, vectors)
         codes = tokenizer.encode(table)
@@ -106,6 +119,8 @@ class SemanticIds:
             )
         if self._has_extra_level:
             codes = np.column_stack([codes, np.zeros(len(codes), np.int32)])
+        if self.policy == "refuse":
+            require_distinct(np.concatenate([self.codes, codes]), [*self.item_ids, *item_ids])
         codes, surplus = nearest_free(
             codes,
             table,
@@ -160,7 +175,7 @@ class SemanticIds:
         """
         sizes = tuple(description["codebook_sizes"])
         rows = column.combine_chunks() if hasattr(column, "combine_chunks") else column
-        lengths = set(rows.value_lengths().to_pylist())
+        lengths = set(rows.value_lengths().unique().to_pylist())
         if lengths - {len(sizes)}:
             raise InputError(
                 f"codes have lengths {sorted(lengths, key=str)}, expected {len(sizes)}"

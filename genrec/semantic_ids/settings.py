@@ -7,12 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from genrec.semantic_ids.fsq import FSQSettings
+from genrec.semantic_ids.indexing.settings import AnyIndexingSettings
+from genrec.semantic_ids.moe import MoESettings
+from genrec.semantic_ids.pq import PQSettings
 from genrec.semantic_ids.rqkmeans import RQKMeansSettings
 from genrec.semantic_ids.rqvae import RQVAESettings
 
 __all__ = ["AnyItemTokenizerSettings"]
 
 AnyItemTokenizerSettings = Annotated[
-    RQKMeansSettings | RQVAESettings | FSQSettings, Field(discriminator="kind")
+    RQKMeansSettings | PQSettings | RQVAESettings | MoESettings | FSQSettings | AnyIndexingSettings,
+    Field(discriminator="kind"),
 ]
-"""Annotate a settings field with this to let users choose by ``kind: rqkmeans | rqvae | fsq``."""
+"""Annotate a settings field with this to let users choose by ``kind: rqkmeans | pq | rqvae | moe | fsq``,
+or an indexing's: ``random | sequential | category | title | collaborative | hybrid``."""

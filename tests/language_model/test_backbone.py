@@ -91,7 +91,8 @@ def test_level_logits_equal_the_models_own(tmp_path, architecture, tuning):
         full = lm.model(input_ids=ids).logits.float()
     for level, tokens in enumerate(lm.vocabulary.tokens):
         torch.testing.assert_close(head.logits(hidden, level), full[..., tokens])
-    torch.testing.assert_close(head.log_normalizer(hidden), full.logsumexp(-1))
+        expected = full.log_softmax(-1)[..., tokens]
+        torch.testing.assert_close(head.log_probabilities(hidden, level), expected)
 
 
 def test_a_model_with_unknown_logits_is_refused(tmp_path):

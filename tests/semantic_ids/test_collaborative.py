@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
+from genrec import FitSettings
+from genrec.data import SyntheticShop, generate, leave_one_out
 from genrec.data.histories import Histories
 from genrec.errors import InputError, RecommenderError
+from genrec.semantic_ids.building import fit_any
 from genrec.semantic_ids.collaborative import (
     CollaborativeSettings,
     CollaborativeSignal,
-    _cooccurrences,
-    _normalised,
     cooccurrence_vectors,
+    cooccurrences,
     join_vectors,
+    normalised,
 )
+from genrec.semantic_ids.graph import propagated
+from genrec.vectorizer import Vectorizer
 
 GROUPS = np.arange(40) % 4  # items of one group are bought together, whatever their texts say
 
@@ -32,20 +40,20 @@ def text():
 
 def test_cooccurrences_by_hand():
     histories = Histories.of([[0, 1, 2], [1, 0], [], [2, 2], [3]])
-    counts = _cooccurrences(histories, 4, window=2).toarray()
+    counts = cooccurrences(histories, 4, window=2).toarray()
     expected = np.zeros((4, 4))
     expected[0, 1] = expected[1, 0] = 2  # next to each other twice; never across users
     expected[1, 2] = expected[2, 1] = 1
     expected[0, 2] = expected[2, 0] = 0.5  # two steps apart
     np.testing.assert_allclose(counts, expected)
-    assert _cooccurrences(histories, 4, window=1).toarray()[0, 2] == 0
+    assert cooccurrences(histories, 4, window=1).toarray()[0, 2] == 0
 
 
 def test_edges_are_divided_by_the_geometric_mean_of_degrees():
-    counts = _cooccurrences(Histories.of([[0, 1, 2], [1, 0]]), 3, window=1)
+    counts = cooccurrences(Histories.of([[0, 1, 2], [1, 0]]), 3, window=1)
     # degrees 2, 3, 1
     np.testing.assert_allclose(
-        _normalised(counts).toarray(),
+        normalised(counts).toarray(),
         [[0, 2 / 6**0.5, 0], [2 / 6**0.5, 0, 1 / 3**0.5], [0, 1 / 3**0.5, 0]],
         rtol=1e-6,
     )
@@ -148,3 +156,92 @@ def test_errors(histories, text, tmp_path):
         signal.transform(text[:1], np.array([40]))
     with pytest.raises(RecommenderError):
         CollaborativeSignal.load(tmp_path)
+
+
+def test_what_the_neighbours_say_by_hand():
+    adjacency = csr_matrix(np.array([[0, 1, 0], [1, 0, 0.5], [0, 0.5, 0]], np.float32))
+    vectors = np.array([[1, 0], [0, 1], [-1, -1]], np.float32)  # their mean is 0
+    one_hop = np.array([[0, 1], [0.5, -0.5], [0, 0.5]])
+    two_hops = one_hop + np.array([[0.5, -0.5], [0, 1.25], [0.25, -0.25]])
+
+    def unit(rows):
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    np.testing.assert_allclose(propagated(adjacency, vectors, 1), unit(one_hop), atol=1e-6)
+    np.testing.assert_allclose(propagated(adjacency, vectors, 2), unit(two_hops), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["join", "graph"])
+def test_each_way_of_joining_knows_the_groups(histories, text, mode):
+    settings = CollaborativeSettings(mode=mode, dimension=8, weight=2)
+    signal = CollaborativeSignal(settings).fit(histories, text)
+    vectors = signal.transform(text, np.arange(40))
+    assert vectors.shape == (40, signal.dimension)
+    distance = ((vectors[:, None] - vectors) ** 2).sum(axis=2)
+    near = np.argsort(distance, axis=1)[:, 1:10]
+    assert (GROUPS[near] == GROUPS[:, None]).mean() > 0.95
+    assert signal.targets() is None
+
+
+def test_graph_vectors_of_a_new_item_come_from_its_text_alone(histories, text):
+    settings = CollaborativeSettings(mode="graph", neighbors=1)
+    signal = CollaborativeSignal(settings).fit(histories, text)
+    known = signal.transform(text, np.arange(40))
+    np.testing.assert_allclose(signal.transform(text[[7]]), known[[7]], atol=1e-3)
+
+
+def test_to_align_the_vectors_stay_those_of_text(histories, text, tmp_path):
+    more = np.concatenate([text, text[:1]])  # the last item was never bought
+    settings = CollaborativeSettings(mode="align", dimension=4)
+    signal = CollaborativeSignal(settings).fit(histories, more)
+    np.testing.assert_array_equal(signal.transform(more, np.arange(41)), more)
+    assert signal.dimension == 16
+    targets = signal.targets()
+    expected, _ = cooccurrence_vectors(histories, 41, settings)
+    np.testing.assert_array_equal(targets, expected)
+    assert targets[:40].any(axis=1).all()
+    assert not targets[40].any()
+    signal.save(tmp_path)
+    np.testing.assert_array_equal(CollaborativeSignal.load(tmp_path).targets(), targets)
+
+
+@pytest.mark.parametrize("mode", ["join", "graph", "align"])
+def test_no_held_out_interaction_reaches_the_codes(mode):
+    """Two logs that differ only in validation and test give the same vectors and codes."""
+    shop = generate(SyntheticShop(items=60, users=80, seed=3))
+    settings = FitSettings.model_validate(
+        {
+            "collaborative": {"mode": mode, "dimension": 8},
+            "encoder": {"dimension": 16},
+            "item_tokenizer": {
+                "kind": "rqvae",
+                "levels": 2,
+                "codes": 8,
+                "latent": 8,
+                "steps": 60,
+                "hidden": [16],
+            },
+        }
+    )
+
+    def codes(seed, held_out):
+        lengths = shop.log.histories.lengths
+        items = shop.log.histories.items.copy()
+        place = np.concatenate([np.arange(length) - length for length in lengths])
+        changed = place >= -2 if held_out else place < -2
+        changed &= np.repeat(lengths >= 3, lengths)
+        items[changed] = np.random.default_rng(seed).integers(60, size=int(changed.sum()))
+        log = replace(shop.log, histories=Histories(items, shop.log.histories.offsets))
+        split = leave_one_out(log)
+        vectorizer = Vectorizer.fit(shop.catalog, split.train, settings)
+        vectors = vectorizer.vectors(shop.catalog, settings)
+        tokenizer = fit_any(
+            settings.item_tokenizer, vectors, shop.catalog, split, vectorizer.signal.targets()
+        )
+        return vectors, tokenizer.encode(vectors), tokenizer.decode(tokenizer.encode(vectors))
+
+    first = codes(1, held_out=True)
+    for expected, found in zip(first, codes(2, held_out=True), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    # and the signal is not deaf: another training part does change the codes
+    assert (codes(3, held_out=False)[2] != first[2]).any()

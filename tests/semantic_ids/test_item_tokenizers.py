@@ -9,6 +9,8 @@ from genrec.errors import RecommenderError
 from genrec.semantic_ids import AnyItemTokenizerSettings, load_item_tokenizer, make_item_tokenizer
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.fsq import FSQ, FSQSettings, GridAutoencoder
+from genrec.semantic_ids.moe import MoE, MoESettings
+from genrec.semantic_ids.pq import PQ, PQSettings
 from genrec.semantic_ids.quality import level_usage
 from genrec.semantic_ids.rqkmeans import RQKMeans, RQKMeansSettings
 from genrec.semantic_ids.rqvae import RQVAE, ResidualAutoencoder, RQVAESettings
@@ -25,6 +27,44 @@ class TestRQKMeans(ItemTokenizerContract):
 class TestBalancedRQKMeans(ItemTokenizerContract):
     def make(self, seed):
         return RQKMeans(RQKMeansSettings(levels=3, codes=8, balance=4, seed=seed))
+
+
+class TestPQ(ItemTokenizerContract):
+    exact = True
+
+    def make(self, seed):
+        return PQ(PQSettings(levels=2, codes=8, rotations=4, seed=seed))
+
+
+class TestPlainPQ(ItemTokenizerContract):
+    exact = True
+
+    def make(self, seed):
+        return PQ(PQSettings(levels=4, codes=8, rotate=False, seed=seed))
+
+
+class TestMoE(ItemTokenizerContract):
+    def make(self, seed):
+        return MoE(MoESettings(levels=2, codes=8, latent=8, revive_every=20, seed=seed, **SMALL))
+
+
+class TestLetter(ItemTokenizerContract):
+    """RQ-VAE with everything switched on."""
+
+    def make(self, seed):
+        more = {"even_last": True, "diversity": 0.01, "alignment": 0.1, "warmup": 0.2}
+        settings = RQVAESettings(
+            levels=2, codes=8, latent=8, revive_every=20, seed=seed, **SMALL, **more
+        )
+        return RQVAE(settings)
+
+
+class TestRQVAEOfMovingAverages(ItemTokenizerContract):
+    def make(self, seed):
+        settings = RQVAESettings(
+            levels=2, codes=8, latent=8, codebooks="ema", revive_every=20, seed=seed, **SMALL
+        )
+        return RQVAE(settings)
 
 
 class TestRQVAE(ItemTokenizerContract):
@@ -73,6 +113,31 @@ def test_decoding_residual_kmeans_sums_the_centroids():
     )
 
 
+def test_rotation_is_orthonormal_and_lowers_the_error():
+    # two groups of correlated dimensions, dealt out alternately: cutting without turning loses both
+    generator = np.random.default_rng(0)
+    causes = generator.normal(size=(1000, 2)).repeat(6, axis=1)
+    vectors = causes[:, [0, 6] * 6] * 3 + generator.normal(size=(1000, 12)) * 0.5
+    vectors = (vectors @ np.linalg.qr(generator.normal(size=(12, 12)))[0]).astype(np.float32)
+
+    def lost(rotate):
+        tokenizer = PQ(PQSettings(levels=4, codes=8, rotate=rotate)).fit(vectors)
+        gram = tokenizer.rotation.T @ tokenizer.rotation
+        np.testing.assert_allclose(gram, np.eye(12), atol=1e-4)
+        return ((vectors - tokenizer.decode(tokenizer.encode(vectors))) ** 2).sum()
+
+    assert lost(rotate=True) < 0.8 * lost(rotate=False)
+
+
+@pytest.mark.parametrize(("count", "dimension", "levels"), [(5, 8, 4), (3, 7, 2), (2, 30, 3)])
+def test_a_rotation_of_fewer_vectors_than_dimensions(count, dimension, levels):
+    vectors = np.random.default_rng(0).normal(size=(count, dimension)).astype(np.float32)
+    for seed in range(10):
+        tokenizer = PQ(PQSettings(levels=levels, seed=seed)).fit(vectors)
+        decoded = tokenizer.decode(tokenizer.encode(vectors))
+        np.testing.assert_allclose(decoded, vectors, atol=1e-4)
+
+
 def test_every_level_of_residual_kmeans_lowers_the_error():
     vectors = np.random.default_rng(0).normal(size=(400, 12)).astype(np.float32)
     errors = []
@@ -98,9 +163,11 @@ def test_balancing_evens_out_late_levels():
     def measured(rounds):
         settings = RQKMeansSettings(levels=2, codes=32, balance=rounds)
         codes = RQKMeans(settings).fit(vectors).encode(vectors)
-        return level_usage(codes[:, 1], 32).perplexity, len(np.unique(codes, axis=0))
+        largest = max(np.bincount(codes[:, level]).max() for level in range(2)) / (2000 / 32)
+        return level_usage(codes[:, 1], 32).perplexity, len(np.unique(codes, axis=0)), largest
 
-    (plain, plain_tuples), (even, even_tuples) = measured(0), measured(4)
+    (plain, plain_tuples, crowded), (even, even_tuples, largest) = measured(0), measured(4)
+    assert largest <= 1.25 < 3 < crowded
     assert even > 1.5 * plain
     assert even_tuples > 1.2 * plain_tuples
 
@@ -126,12 +193,13 @@ def test_unused_codes_are_put_back_where_the_items_are():
     settings = RQVAESettings(levels=2, codes=4, latent=3, steps=10, warmup=0, revive_every=1)
     model = ResidualAutoencoder(5, 4, settings)
     vectors = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    vectors = model.standardize(vectors)
     model.before_step(0, vectors, torch.Generator().manual_seed(0))
     model.codebooks.data[0, 2] = 1e6
-    model.loss(vectors)
+    model.quantize(model.encode(vectors))
     model.before_step(1, vectors, torch.Generator().manual_seed(0))
     assert model.codebooks.abs().max() < 100
-    latents = model.encoder(vectors)
+    latents = model.encode(vectors)
     assert (torch.cdist(model.codebooks[0, 2:3], latents) < 1e-3).any()
 
 
@@ -171,11 +239,11 @@ def test_fsq_first_codes_carry_the_most():
     assert error_when_shuffled(0) > 1.5 * error_when_shuffled(2)
 
 
-@pytest.mark.parametrize("kind", ["rqkmeans", "rqvae", "fsq"])
+@pytest.mark.parametrize("kind", ["rqkmeans", "pq", "rqvae", "moe", "fsq"])
 def test_settings_choose_and_folders_remember_the_kind(kind, tmp_path):
     from pydantic import TypeAdapter
 
-    small = {} if kind == "rqkmeans" else {"steps": 2, "hidden": [8]}
+    small = {} if kind in ("rqkmeans", "pq") else {"steps": 2, "hidden": [8]}
     settings = TypeAdapter(AnyItemTokenizerSettings).validate_python({"kind": kind, **small})
     tokenizer = make_item_tokenizer(settings)
     assert isinstance(tokenizer, ItemTokenizer)

@@ -6,15 +6,10 @@ from math import log2
 import numpy as np
 import pytest
 
+from genrec.data.histories import Histories
 from genrec.errors import InputError
-from genrec.semantic_ids import RQKMeans, RQKMeansSettings, SemanticIds
-from genrec.semantic_ids.quality import (
-    QualityGate,
-    collisions,
-    level_usage,
-    prefix_purity,
-    quality,
-)
+from genrec.semantic_ids import RQKMeans, SemanticIds
+from genrec.semantic_ids.quality import Moves, collisions, level_usage, quality
 
 CODES = np.array([[0, 0], [0, 0], [0, 1], [1, 1], [1, 1], [1, 1], [2, 0]], np.int32)
 
@@ -23,6 +18,7 @@ def test_collisions_by_hand():
     found = collisions(CODES)
     assert (found.items, found.buckets, found.largest) == (5, 2, 3)
     assert found.share == pytest.approx(5 / 7)
+    assert found.sizes == ((1, 2), (2, 1), (3, 1))
     assert collisions(np.empty((0, 2), np.int32)).share == 0
 
 
@@ -31,40 +27,11 @@ def test_entropy_by_hand():
     assert (usage.codes, usage.used) == (5, 3)
     assert usage.entropy == pytest.approx(1.5)
     assert usage.perplexity == pytest.approx(2**1.5)
+    assert usage.balance == pytest.approx(4 / (8 / 5))
+    assert (usage.percentiles[0], usage.percentiles[10], usage.percentiles[-1]) == (0, 2, 4)
+    assert level_usage(np.array([0, 1, 2, 0, 1, 2], np.int32), size=3).balance == 1
     assert level_usage(np.zeros(4, np.int32), size=2).entropy == 0
     assert level_usage(np.arange(8, dtype=np.int32), size=8).entropy == pytest.approx(log2(8))
-
-
-def test_purity_by_hand():
-    labels = np.array([5, 5, 9, 9, 9, 5, -1])  # the last item is unknown and left out
-    one = prefix_purity(CODES, labels, 1)
-    # code 0: items 0 1 2, pairs 3, same 1; code 1: items 3 4 5, pairs 3, same 1
-    assert one.pairs == 6
-    assert one.observed == pytest.approx(2 / 6)
-    # three of each label: 3 + 3 of 15 pairs
-    assert one.chance == pytest.approx(6 / 15)
-    assert one.ratio == pytest.approx((2 / 6) / (6 / 15))
-    two = prefix_purity(CODES, labels, 2)
-    # tuple 00: pair (0, 1) same; tuple 11: three pairs, one same
-    assert (two.pairs, two.observed) == (4, pytest.approx(2 / 4))
-
-
-def test_purity_equals_counting_all_pairs():
-    generator = np.random.default_rng(0)
-    codes = generator.integers(0, 4, size=(60, 3)).astype(np.int32)
-    labels = generator.integers(-1, 5, size=60)
-    for length in (1, 2, 3):
-        pairs = [
-            (bool((codes[i, :length] == codes[j, :length]).all()), labels[i] == labels[j])
-            for i in range(60)
-            for j in range(i)
-            if labels[i] >= 0 and labels[j] >= 0
-        ]
-        sharing = [same for shares, same in pairs if shares]
-        found = prefix_purity(codes, labels, length)
-        assert found.pairs == len(sharing)
-        assert found.observed == pytest.approx(np.mean(sharing))
-        assert found.chance == pytest.approx(np.mean([same for _, same in pairs]))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +67,69 @@ def test_report_of_both_policies(measured):
         assert report.reconstruction_error == pytest.approx(expected, rel=1e-3)
         assert report.purity[0].ratio > 4
         assert len(report.purity) == 3
-    assert reports["extra_level"].moves.items == 0
+    assert reports["extra_level"].moves == Moves(0, 0, 0.0, 0.0, 0.0, ())
     moves = reports["nearest_free"].moves
     assert moves.items == built["nearest_free"].moved > 4
-    assert moves.max_ratio >= moves.mean_ratio > 0
+    assert moves.max == moves.percentiles[-1] >= moves.median == moves.percentiles[10]
+    assert "moved: by" in reports["nearest_free"].summary()
+    assert "none moved" in reports["extra_level"].summary()
+
+
+def scalar_tokenizer(*codebooks):
+    tokenizer = RQKMeans()
+    tokenizer._restore(
+        {f"codebook.{n}": np.array(c, "f4")[:, None] for n, c in enumerate(codebooks)}, 1
+    )
+    tokenizer.dimension = 1
+    return tokenizer
+
+
+def test_distance_of_moves_by_hand():
+    tokenizer = scalar_tokenizer([0, 8], [0, 1])
+    vectors = np.array([[0], [0], [8], [0]], np.float32)
+    before = tokenizer.encode(vectors)
+    assert before.tolist() == [[0, 0], [0, 0], [1, 0], [0, 0]]
+    after = SemanticIds(list("abcd"), np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), (2, 2), "refuse")
+    moves = quality(after, before, vectors, tokenizer).moves
+    # the mean is 2, the variance (4 + 4 + 36 + 4) / 4 = 12; b lands on 1, d on 9
+    assert (moves.items, moves.last_code_only) == (2, 1)
+    assert moves.mean == pytest.approx((1 + 81) / 2 / 12)
+    assert moves.median == pytest.approx((1 + 81) / 2 / 12)
+    assert moves.max == pytest.approx(81 / 12)
+
+
+def test_errors_are_summed_part_by_part(measured, monkeypatch):
+    built, reports, tokenizer, vectors = measured
+    monkeypatch.setattr("genrec.semantic_ids.quality.CHUNK", 7)
+    again = quality(built["nearest_free"], tokenizer.encode(vectors), vectors, tokenizer)
+    assert again.reconstruction_error == reports["nearest_free"].reconstruction_error
+    assert again.moves == reports["nearest_free"].moves
+
+
+def test_agreement_is_measured_on_the_histories_given(measured):
+    built, _, tokenizer, vectors = measured
+    rows = [np.arange(0, 120, 6, dtype=np.int32) + group for group in range(6)]
+    report = quality(
+        built["nearest_free"],
+        tokenizer.encode(vectors),
+        vectors,
+        tokenizer,
+        histories=Histories.of(rows),
+    )
+    assert [entry.length for entry in report.agreement] == [1, 2, 3]
+    assert report.agreement[0].pairs == 6 * 19
+    assert report.agreement[0].ratio > 4
+
+
+def test_codes_that_no_vector_made_have_a_report():
+    ids = SemanticIds(list("abc"), np.array([[0, 0], [0, 1], [1, 0]]), (2, 3), "nearest_free")
+    report = quality(ids, ids.codes, labels=np.array([1, 1, 2]))
+    assert (report.moves, report.reconstruction_error) == (None, None)
+    assert report.before.items == 0
+    assert report.purity[0].observed == 1
+    assert [level.codes for level in report.levels] == [2, 3]
+    assert "none moved" in report.summary()
+    json.dumps(report.to_json(), allow_nan=False)
 
 
 def test_worst_bucket_shows_titles(measured):
@@ -122,21 +148,6 @@ def test_report_is_plain_json(measured):
     assert len(again["levels"]) == 3
 
 
-def test_gate_passes_good_and_names_what_is_bad(measured):
-    report = measured[1]["nearest_free"]
-    labels = np.arange(120) % 6
-    noise = np.random.default_rng(2).normal(size=(120, 4))
-    spread = np.concatenate([3 * np.eye(6)[labels], noise], axis=1)
-    tokenizer = RQKMeans(RQKMeansSettings(levels=3, codes=12)).fit(spread)
-    ids = [str(n) for n in range(120)]
-    good = SemanticIds.build(ids, spread, tokenizer, "nearest_free")
-    assert quality(good, tokenizer.encode(spread), spread, tokenizer, labels).failures() == []
-    strict = QualityGate(max_colliding=0, min_usage=1, max_reconstruction_error=0, min_purity=1000)
-    text = "\n".join(report.failures(strict))
-    for word in ("collide", "level 1 uses", "reconstruction error", "share a label"):
-        assert word in text
-
-
 def test_equal_vectors_and_one_item_have_a_report():
     for vectors in (np.ones((1, 4)), np.ones((5, 4))):
         tokenizer = RQKMeans().fit(vectors)
@@ -146,6 +157,11 @@ def test_equal_vectors_and_one_item_have_a_report():
         report = quality(built, tokenizer.encode(vectors), vectors, tokenizer, labels)
         json.dumps(report.to_json(), allow_nan=False)
         assert report.purity[0].pairs == 0
+        assert report.moves.items == 0
+        free = SemanticIds(ids, np.arange(len(ids))[:, None], (9,), "nearest_free")
+        one = scalar_tokenizer(range(9))
+        moved = quality(free, np.zeros((len(ids), 1), np.int32), np.ones((len(ids), 1)), one).moves
+        json.dumps([moved.mean, moved.max], allow_nan=False)
 
 
 def test_arguments_of_other_items_are_refused(measured):

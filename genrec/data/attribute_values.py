@@ -1,0 +1,176 @@
+"""A column of the catalog as plain values: lists taken apart, what is missing left out, text typed.
+
+Numbers, truth values and dates stay what they are. Text becomes numbers where every value of the column
+spells one, and truth values where every one is true or false: CSV knows nothing but text. ``0012`` is a
+code and not a number, and item ids and titles are always text. A value is missing where the table has
+none, NaN, blank text, or a word for nothing such as ``n/a``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.data.item_text import MISSING_WORDS
+from genrec.data.json_lines import parse_lists
+from genrec.data.values import is_text, trimmed
+from genrec.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["NUMBER", "Values", "always_text", "read_values"]
+
+NUMBER = r"-?((0|[1-9][0-9]{0,29})(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][-+]?[0-9]{1,2})?"
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """V values of a column of N items.
+
+    Attributes:
+        values: `(V,)` of one type, without nulls once read.
+        items: `(V,)` int64, the catalog index of each; a list gives several values, a missing one none.
+    """
+
+    values: pa.Array
+    items: NDArray[np.int64]
+
+    def where(self, mask: pa.Array) -> Values:
+        """Those for which a mask `(V,)` without nulls is true."""
+        return Values(self.values.filter(mask), self.items[mask.to_numpy(zero_copy_only=False)])
+
+    def elements(self) -> Values:
+        """The elements of values that are lists."""
+        import pyarrow.compute as pc
+
+        parents = pc.list_parent_indices(self.values).to_numpy()
+        return Values(pc.list_flatten(self.values), self.items[parents])
+
+
+def always_text(name: str) -> bool:
+    """Whether a column is text whatever it spells: item ids and titles."""
+    return name in ("item_id", "title")
+
+
+def read_values(table: pa.Table, name: str) -> Values:
+    """Read a column of the catalog's table; also JSON lists, and categories such as ``A|B``.
+
+    Returns:
+        Text, truth values, integers, floats, decimals, or timestamps (microseconds, UTC).
+
+    Raises:
+        DataError: the column's type is none that can be compared, such as a struct.
+    """
+    import pyarrow as pa
+
+    column = table[name].combine_chunks()
+    whole = Values(column, np.arange(len(column)))
+    if name == "item_id":
+        return Values(trimmed(column), whole.items)
+    if always_text(name):
+        return _present(whole)
+    parts = list(_taken_apart(whole))
+    flat = Values(
+        pa.concat_arrays([part.values for part in parts]),
+        np.concatenate([part.items for part in parts]),
+    )
+    if name == "categories" and is_text(column.type):
+        flat = _split(flat)
+    return _typed(_present(_simple(flat, name, column.type)))
+
+
+def _taken_apart(whole: Values) -> Iterator[Values]:
+    """Lists become their elements, however deep they are; so do the JSON lists among texts."""
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    kind = whole.values.type
+    if types.is_dictionary(kind):
+        yield from _taken_apart(Values(whole.values.dictionary_decode(), whole.items))
+    elif _is_list(kind):
+        yield from _taken_apart(whole.elements())
+    elif is_text(kind):
+        texts = Values(trimmed(whole.values), whole.items)
+        opens = pc.fill_null(pc.starts_with(texts.values, "["), False)
+        yield texts.where(pc.invert(opens))
+        if pc.any(opens).as_py():
+            yield from _json_taken_apart(texts.where(opens))
+    else:
+        yield whole
+
+
+def _json_taken_apart(texts: Values) -> Iterator[Values]:
+    lists = parse_lists(texts.values)
+    yield texts.where(lists.is_null())  # a title such as "[New] Tent"
+    yield from _taken_apart(Values(lists, texts.items).where(lists.is_valid()))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    import pyarrow.types as types
+
+    plain = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return bool(plain or types.is_list_view(kind) or types.is_large_list_view(kind))
+
+
+def _split(texts: Values) -> Values:
+    import pyarrow.compute as pc
+
+    return Values(pc.split_pattern(texts.values, "|"), texts.items).elements()
+
+
+def _simple(flat: Values, name: str, read_as: pa.DataType) -> Values:
+    """Bring dates to one type, and refuse what is no text, number, truth value or date."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    kind = flat.values.type
+    if types.is_null(kind):
+        return Values(flat.values.cast(pa.string()), flat.items)
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return Values(flat.values.cast(pa.timestamp("us"), safe=False), flat.items)
+    if types.is_float16(kind):
+        return Values(flat.values.cast(pa.float32()), flat.items)
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    if numbers or types.is_boolean(kind) or is_text(kind):
+        return flat
+    raise DataError(
+        f"conditions compare text, numbers, true and false, dates, and lists of these; the column "
+        f"holds {read_as}",
+        column=name,
+    )
+
+
+def _present(flat: Values) -> Values:
+    """Leave out nulls, NaN and words for nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    flat = Values(trimmed(flat.values), flat.items)
+    missing = flat.values.is_null(nan_is_null=types.is_floating(flat.values.type))
+    if is_text(flat.values.type):
+        words = pa.array(sorted(MISSING_WORDS), pa.string())
+        missing = pc.or_(missing, pc.is_in(pc.utf8_lower(flat.values), value_set=words))
+    return flat.where(pc.invert(missing))
+
+
+def _typed(flat: Values) -> Values:
+    """Text that spells numbers, or true and false, throughout becomes that."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = flat.values
+    if not is_text(texts.type) or not len(texts):
+        return flat
+    if pc.all(pc.match_substring_regex(texts, f"^{NUMBER}$")).as_py():
+        whole = pc.all(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")).as_py()
+        return Values(texts.cast(pa.int64() if whole else pa.float64()), flat.items)
+    words = pc.utf8_lower(texts)
+    if pc.all(pc.is_in(words, value_set=pa.array(["true", "false"]))).as_py():
+        return Values(pc.equal(words, "true"), flat.items)
+    return flat

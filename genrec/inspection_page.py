@@ -1,0 +1,273 @@
+"""An inspection as one HTML page: no script, nothing loaded from elsewhere, light and dark.
+
+It is made from the document that ``genrec inspect --json`` prints, and can be read without genrec.
+Everything that comes from a catalog is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from genrec.artifacts import atomic_file, require_file
+from genrec.errors import InputError
+from genrec.inspection_plots import (
+    collision_plot,
+    meaning_plot,
+    move_plot,
+    require_plots,
+    usage_plot,
+)
+
+__all__ = ["inspection_page", "require_page", "write_page"]
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2127; --soft: #5c6773; --line: #d5dae0; --paper: #fff;
+  --tint: #f3f5f8; --warn: #b4540a; --good: #1a7f4b; }
+@media (prefers-color-scheme: dark) { :root { --ink: #dfe4ea; --soft: #98a3af; --line: #363d46;
+  --paper: #14181d; --tint: #1c2229; --warn: #f0a35e; --good: #5fc58f; } }
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2.5rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; }
+p { margin: .3rem 0 .9rem; } p.lead { color: var(--soft); max-width: 48rem; }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; font-size: .92rem; }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
+  vertical-align: top; font-variant-numeric: tabular-nums; }
+th { color: var(--soft); font-weight: 500; } td.text, th.text { text-align: left; }
+.wide { overflow-x: auto; } .tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; }
+.tile { background: var(--tint); border-radius: .5rem; padding: .7rem 1rem; flex: 1 1 9rem; }
+.tile b { display: block; font-size: 1.35rem; font-weight: 600; } .tile span { color: var(--soft);
+  font-size: .85rem; }
+.verdict { border-left: 4px solid var(--good); background: var(--tint); padding: .6rem 1rem; }
+.verdict.warn { border-color: var(--warn); } .verdict ul { margin: .2rem 0; padding-left: 1.2rem; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin: .8rem 0; }
+.plot { max-width: 100%; height: auto; color: var(--ink); }
+.families { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: .8rem; }
+.family { background: var(--tint); border-radius: .5rem; padding: .6rem 1rem; font-size: .9rem; }
+.family code { color: var(--soft); } .family ul { margin: .3rem 0; padding-left: 1.1rem; }
+"""
+
+
+def require_page(target: Path) -> None:
+    """Refuse a page that could not be written, before anything is measured.
+
+    Raises:
+        InputError: the name does not end in .html, or the place cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"{target}: the report is an HTML page, so name it something.html; for JSON use --json"
+        )
+    require_file(target)
+    require_plots()
+
+
+def write_page(document: dict[str, Any], name: str, target: Path) -> None:
+    """Write the page: whole or not at all; one that stands there is replaced."""
+    with atomic_file(target) as path:
+        path.write_text(inspection_page(document, name), encoding="utf-8")
+
+
+def inspection_page(document: dict[str, Any], name: str) -> str:
+    """Lay out what `inspect_recommender` collected, under the recommender's `name`."""
+    report = document["quality"]
+    parts = [
+        _head(document, name),
+        _collisions(document),
+        _usage(report),
+        _meaning(report),
+        _neighbors(document["neighbors"]),
+        _families(document["families"]),
+        _churn(document["churn"]),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(name)}: semantic IDs</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _head(document: dict[str, Any], name: str) -> str:
+    report, failures = document["quality"], document["failures"]
+    error = report["reconstruction_error"]
+    tiles = {
+        "items": f"{document['items']:,}",
+        "interactions": f"{document['interactions']:,}",
+        "codes a level": " x ".join(map(str, document["codebook_sizes"])),
+        "collide before resolution": f"{report['before']['share']:.1%}",
+        "of the variance lost": "-" if error is None else f"{error:.1%}",
+    }
+    shown = "".join(f"<div class=tile><b>{v}</b><span>{k}</span></div>" for k, v in tiles.items())
+    made = f"{document['item_tokenizer']} on {document['encoder']} vectors, {document['backbone']}"
+    if failures:
+        said = "".join(f"<li>{escape(failure)}</li>" for failure in failures)
+        verdict = f'<div class="verdict warn">Beyond the quality gate:<ul>{said}</ul></div>'
+    else:
+        verdict = "<div class=verdict>Every bound of the quality gate is met.</div>"
+    lead = f"<p class=lead>{escape(made)}</p>"
+    return f"<h1>Semantic IDs of {escape(name)}</h1>{lead}<div class=tiles>{shown}</div>{verdict}"
+
+
+def _collisions(document: dict[str, Any]) -> str:
+    report = document["quality"]
+    before, after, moves = report["before"], report["after"], report["moves"]
+    rows = [
+        ["before resolution", f"{before['items']:,}", f"{before['share']:.1%}", before["largest"]],
+        ["after", f"{after['items']:,}", f"{after['share']:.1%}", after["largest"]],
+    ]
+    counts = _table(["", "items that collide", "of all", "most at once"], rows)
+    worst = [
+        [b["size"], "\u00a0".join(map(str, b["codes"])), " · ".join(b["titles"])]
+        for b in report["worst_buckets"]
+    ]
+    buckets = _table(["items", "codes", "titles"], worst, texts=(2,)) if worst else ""
+    plots = [collision_plot(before["sizes"])]
+    if moves is not None and moves["items"]:
+        plots.append(move_plot(list(moves["percentiles"])))
+    return _section(
+        "Collisions",
+        "Items to which the item tokenizer gave the same codes, and how they were told apart.",
+        counts,
+        "" if moves is None else _moves(moves, document["collision_policy"]),
+        _plots(plots),
+        buckets,
+    )
+
+
+def _moves(moves: dict[str, Any], policy: str) -> str:
+    if not moves["items"]:
+        return f"<p>The policy {escape(policy)} changed no item's own codes.</p>"
+    return (
+        f"<p>The policy {escape(policy)} changed the codes of {moves['items']:,} items, of "
+        f"{moves['last_code_only']:,} of them the last code only. That adds to the squared error, in "
+        f"units of the vectors' variance: {moves['mean']:.3f} in the mean, {moves['median']:.3f} in "
+        f"the median, {moves['max']:.3f} at most.</p>"
+    )
+
+
+def _usage(report: dict[str, Any]) -> str:
+    header = ["level", "codes", "used", "entropy (bits)", "perplexity", "largest / mean"]
+    rows = [
+        [
+            number,
+            f"{level['codes']:,}",
+            f"{level['used']:,} ({level['used'] / level['codes']:.0%})",
+            f"{level['entropy']:.2f}",
+            f"{level['perplexity']:.0f}",
+            f"{level['balance']:.2f}",
+        ]
+        for number, level in enumerate(report["levels"])
+    ]
+    return _section(
+        "Use of the codes",
+        "Perplexity: so many equally frequent codes would tell as much. Largest / mean: items of the "
+        "most frequent code over the mean of all codes; 1 is even.",
+        _table(header, rows),
+        _plots([usage_plot(list(report["levels"]))]),
+    )
+
+
+def _meaning(report: dict[str, Any]) -> str:
+    kinds = {"same category": report["purity"], "successive in a history": report["agreement"]}
+    rows = [
+        [name, e["length"], f"{e['pairs']:,}", *_shares(e)]
+        for name, entries in kinds.items()
+        for e in entries
+        if e["pairs"] and e["chance"]
+    ]
+    if not rows:
+        return ""
+    header = ["", "codes shared", "pairs", "observed", "by chance", "ratio"]
+    return _section(
+        "What a shared prefix means",
+        "Of pairs of items that share their first codes, the share of one category, beside that of any "
+        "two items. Of steps from one item to the next in training histories, the share that keeps the "
+        "first codes, beside that of items drawn as often as these. Vectors that were joined with "
+        "co-occurrence have seen the same steps.",
+        _table(header, rows),
+        _plots([meaning_plot(list(report["purity"]), list(report["agreement"]))]),
+    )
+
+
+def _shares(entry: dict[str, Any]) -> list[str]:
+    return [f"{entry['observed']:.2%}", f"{entry['chance']:.2%}", f"{entry['ratio']:.1f}"]
+
+
+def _neighbors(found: dict[str, Any] | None) -> str:
+    if found is None or not found["items"]:
+        return ""
+    return _section(
+        "Neighbours",
+        f"How many of an item's {found['k']} nearest items by cosine are also among the {found['k']} "
+        "that share the longest prefix with it.",
+        f"<p><b>{found['overlap']:.1%}</b> of them, {found['chance']:.2%} by chance, over "
+        f"{found['items']:,} items.</p>",
+    )
+
+
+def _families(found: Iterable[dict[str, Any]]) -> str:
+    cards = []
+    for family in found:
+        titles = "".join(f"<li><bdi>{escape(title)}</bdi></li>" for title in family["titles"])
+        prefix = " ".join(map(str, family["prefix"]))
+        head = f"<code>{prefix} …</code> {family['size']:,} items"
+        cards.append(f"<div class=family>{head}<ul>{titles}</ul></div>")
+    if not cards:
+        return ""
+    return _section(
+        "Families",
+        "Items that share a prefix, drawn at random: a large family as often as its items are met.",
+        f"<div class=families>{''.join(cards)}</div>",
+    )
+
+
+def _churn(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    rows = [
+        [e["level"], *(_percent(e[name]) for name in ("code", "prefix", "company"))]
+        for e in found["levels"]
+    ]
+    header = ["level", "code changed", "prefix up to here changed", "pairs no longer together"]
+    return _section(
+        "Churn",
+        "Against another recommender. Codes are compared by number, without relabelling: an item "
+        "tokenizer that was fitted anew numbers its codes anew, and then only the last column says "
+        "what changed in meaning.",
+        f"<p>{found['common']:,} common items, {found['added']:,} only here, {found['removed']:,} "
+        f"only there; <b>{found['changed']:.1%}</b> of the common ones have other codes.</p>",
+        _table(header, rows),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _plots(drawn: Iterable[str]) -> str:
+    return f"<div class=plots>{''.join(drawn)}</div>"
+
+
+def _section(title: str, lead: str, *parts: str) -> str:
+    return f"<h2>{title}</h2><p class=lead>{lead}</p>{''.join(parts)}"
+
+
+def _table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], texts: Sequence[int] = (0,)
+) -> str:
+    """Return a table; cells are escaped, columns in `texts` set to the left."""
+
+    def row(tag: str, cells: Sequence[object]) -> str:
+        filled = [
+            f"<{tag}{' class=text' if place in texts else ''}><bdi>{escape(str(cell))}</bdi></{tag}>"
+            for place, cell in enumerate(cells)
+        ]
+        return f"<tr>{''.join(filled)}</tr>"
+
+    body = "".join(row("td", cells) for cells in rows)
+    return f"<div class=wide><table>{row('th', header)}{body}</table></div>"

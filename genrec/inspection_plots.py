@@ -1,0 +1,147 @@
+"""The plots of an inspection, drawn by matplotlib as SVG that takes its page's text colour."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from genrec.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["collision_plot", "meaning_plot", "move_plot", "require_plots", "usage_plot"]
+
+INK = "#010203"
+"""Stands for the page's text colour, light or dark, until the SVG is written."""
+BLUE, ORANGE = "#4a90d9", "#d9822b"
+
+
+def require_plots() -> None:
+    """Refuse where matplotlib is not installed.
+
+    Raises:
+        MissingExtraError: with the command that installs it.
+    """
+    try:
+        missing = find_spec("matplotlib") is None
+    except ValueError:
+        missing = True
+    if missing:
+        raise MissingExtraError("matplotlib", "plots", "a report with plots")
+
+
+def usage_plot(levels: list[dict[str, Any]]) -> str:
+    """Items a code at every level, over the mean: a flat line at 1 is even use."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(1, len(levels), sharey=False, squeeze=False)[0]
+        for number, (ax, level) in enumerate(zip(axes, levels, strict=True)):
+            counts = level["percentiles"][::-1]
+            mean = counts[0] / level["balance"] if counts[0] else 1
+            share = [100 * place / (len(counts) - 1) for place in range(len(counts))]
+            ax.fill_between(share, [count / mean for count in counts], color=BLUE, alpha=0.35)
+            ax.plot(share, [count / mean for count in counts], color=BLUE)
+            ax.axhline(1, color=INK, linewidth=0.8, linestyle=":")
+            ax.set(title=f"level {number}", xlabel="codes, most used first (%)")
+            ax.set_ylim(bottom=0)
+        axes[0].set_ylabel("items a code / mean")
+
+    return _svg("usage", draw, width=max(2.4 * len(levels), 4.5))
+
+
+def collision_plot(sizes: list[list[int]]) -> str:
+    """How many tuples had 1, 2, 3 … items before resolution."""
+    edges = [1, 2, 3, 4, 5, 9, 17, 33, 65, 257]
+    names = ["1", "2", "3", "4", "5-8", "9-16", "17-32", "33-64", "65-256", "257+"]
+    tuples = [0] * len(edges)
+    for size, count in sizes:
+        tuples[max(place for place, edge in enumerate(edges) if edge <= size)] += count
+    used = max((place for place, count in enumerate(tuples) if count), default=0) + 1
+
+    def draw(figure: Figure) -> None:
+        ax = figure.subplots()
+        colors = [BLUE] + [ORANGE] * (used - 1)
+        bars = ax.bar(names[:used], tuples[:used], color=colors)
+        ax.bar_label(bars, labels=[f"{count:,}" for count in tuples[:used]], color=INK, fontsize=8)
+        ax.set_yscale("symlog")
+        ax.margins(y=0.15)
+        ax.set(xlabel="items with the same codes", ylabel="tuples")
+
+    return _svg("collisions", draw)
+
+
+def meaning_plot(purity: list[dict[str, Any]], agreement: list[dict[str, Any]]) -> str:
+    """How much likelier than chance a shared prefix goes with a shared category, and with a step."""
+    series = [("same category", purity, BLUE), ("successive in a history", agreement, ORANGE)]
+
+    def draw(figure: Figure) -> None:
+        ax, shown = figure.subplots(), {1}
+        for place, (name, entries, color) in enumerate(series):
+            known = [entry for entry in entries if entry["pairs"] and entry["ratio"]]
+            lengths = [entry["length"] + 0.36 * (place - 0.5) for entry in known]
+            shown.update(entry["length"] for entry in known)
+            bars = ax.bar(lengths, [e["ratio"] for e in known], 0.34, color=color, label=name)
+            labels = [f"{entry['ratio']:.1f}" for entry in known]
+            ax.bar_label(bars, labels=labels, color=INK, fontsize=8)
+        ax.axhline(1, color=INK, linewidth=0.8, linestyle=":")
+        ax.set_yscale("log")
+        ax.set_xticks(sorted(shown))
+        ax.set_xlim(0.4, max(shown) + 0.6)
+        ax.set(xlabel="codes shared", ylabel="times chance")
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "borderaxespad": 0.2}
+        ax.legend(frameon=False, labelcolor=INK, fontsize=8, **above)
+        ax.margins(y=0.15)
+
+    return _svg("meaning", draw)
+
+
+def move_plot(distances: list[float]) -> str:
+    """Distance of the moved items, nearest first."""
+
+    def draw(figure: Figure) -> None:
+        ax = figure.subplots()
+        share = [100 * place / (len(distances) - 1) for place in range(len(distances))]
+        ax.fill_between(share, distances, color=ORANGE, alpha=0.35)
+        ax.plot(share, distances, color=ORANGE)
+        ax.set(xlabel="moved items, nearest first (%)", ylabel="distance / variance")
+
+    return _svg("moves", draw)
+
+
+def _svg(name: str, draw: Callable[[Figure], None], width: float = 4.5) -> str:
+    """Draw a figure and return its ``<svg>`` element: no script, no link, no date."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,  # ids must differ between the figures of one page
+        "font.size": 9,
+        "axes.titlesize": 9,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+        "axes.edgecolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with matplotlib.rc_context(style), io.StringIO() as file:
+        figure = Figure(figsize=(width, 2.6), layout="constrained")
+        draw(figure)
+        for ax in figure.axes:
+            _fade(ax)
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+        text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    return text.replace("<svg", f'<svg class="plot" role="img" aria-label="{name}"', 1)
+
+
+def _fade(ax: Axes) -> None:
+    """Draw thin axes, behind the data."""
+    for spine in ax.spines.values():
+        spine.set_linewidth(0.6)
+    ax.tick_params(width=0.6)
+    ax.set_axisbelow(True)

@@ -1,0 +1,112 @@
+"""What is asked of a recommender for every user, in Python's words and in the command line's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec.data.conditions import Condition
+from genrec.errors import DataError
+
+if TYPE_CHECKING:
+    from genrec.data.catalog import Catalog
+
+__all__ = ["Request", "read_ids", "read_request"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for every user.
+
+    Attributes:
+        k: items wanted. exclude_seen: leave out items of the history.
+        allow: the only items that may be returned, None for all. deny: items never to return.
+        where: conditions that a returned item meets.
+    """
+
+    k: int = 10
+    exclude_seen: bool = True
+    allow: list[str] | None = None
+    deny: list[str] | None = None
+    where: tuple[Condition | str, ...] = ()
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `GenerativeRecommender.recommend`."""
+        return asdict(self) | {"deny": self.deny or [], "where": self.where}
+
+
+def read_request(
+    catalog: Catalog,
+    k: int,
+    exclude_seen: bool,
+    allow: str | None,
+    deny: str,
+    where: Sequence[str],
+) -> Request:
+    """Read a request from the words of a command line; a warning says if no item meets `where`.
+
+    Raises:
+        InputError: the filters cannot be read, or do not fit the catalog.
+    """
+    if note := _nothing_meets(catalog, where):
+        log.warning("%s", note)
+    allowed = None if allow is None else read_ids(allow, catalog)
+    return Request(k, exclude_seen, allowed, read_ids(deny, catalog), tuple(where))
+
+
+def read_ids(words: str, catalog: Catalog) -> list[str]:
+    """Read item ids: ``ID,ID,…``, or ``@FILE`` with one id a line (empty lines do not count).
+
+    Raises:
+        DataError: the file cannot be read or holds no id, or one of its ids is not in the catalog;
+            names file and line.
+    """
+    if not words.startswith("@"):
+        return [word.strip() for word in words.split(",") if word.strip()]
+    path = Path(words[1:])
+    numbered = list(_lines(path))
+    if not numbered:
+        raise DataError("the file holds no item id; write one a line", source=path)
+    ids = [item_id for _, item_id in numbered]
+    unknown = np.flatnonzero(catalog.lookup(_strings(ids)) < 0)
+    if len(unknown):
+        number, item_id = numbered[unknown[0]]
+        count = f" ({len(unknown):,} of {len(ids):,} ids are not)" if len(unknown) > 1 else ""
+        raise DataError(
+            f"the item is not in the catalog{count}; write one id a line{catalog.similar(item_id)}",
+            source=f"{path}, line {number}",
+            value=item_id,
+        )
+    return ids
+
+
+def _nothing_meets(catalog: Catalog, where: Sequence[str]) -> str | None:
+    if not where or len(catalog.where(where)):
+        return None
+    counts = [f"{condition!r} leaves {len(catalog.where([condition])):,}" for condition in where]
+    return f"no item meets all of --where: of {len(catalog):,} items {', '.join(counts)}"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", source=path) from None
+    except UnicodeDecodeError:
+        raise DataError("not UTF-8 text; save the file as UTF-8", source=path) from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if item_id := line.strip():
+            yield number, item_id
+
+
+def _strings(ids: list[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(ids, pa.string())

@@ -1,0 +1,188 @@
+"""Items to vectors: text, images and vectors that the user brings, joined with co-occurrence.
+
+Every source is scaled to length 1 an item, weighted, and put beside the others. What cannot be made
+again from the catalog alone (image vectors, the user's own) is kept with the recommender, in the half
+precision that the fit read too: a later look at its semantic IDs sees the very vectors behind them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.artifacts import hash_file
+from genrec.data.catalog import Catalog
+from genrec.data.histories import Histories
+from genrec.data.readers import nearest
+from genrec.data.vectors import VectorFile, read_vectors, unit_rows
+from genrec.encoders import (
+    TextEncoder,
+    TfidfEncoder,
+    encode_cached,
+    image_vectors,
+    load_encoder,
+    make_encoder,
+)
+from genrec.encoders.settings import EncoderSettings
+from genrec.errors import DataError, RecommenderError
+from genrec.semantic_ids.collaborative import CollaborativeSignal
+from genrec.settings import FitSettings
+
+__all__ = ["Vectorizer", "vector_facts"]
+
+log = logging.getLogger(__name__)
+_GIVEN = "given_vectors.safetensors"
+
+
+@dataclass(frozen=True)
+class Vectorizer:
+    """What turns items into the vectors that the item tokenizer reads.
+
+    Attributes:
+        encoder: text to vectors; None where text has no weight.
+        given: `(N, D_i)` float16 of each other source, rows of length 1 (0 where an item has none),
+            images first.
+        signal: joins them with co-occurrence learned in training; None for content alone.
+    """
+
+    encoder: TextEncoder | None
+    given: tuple[NDArray[np.float16], ...]
+    signal: CollaborativeSignal | None
+
+    @classmethod
+    def fit(cls, catalog: Catalog, train: Histories, settings: FitSettings) -> Vectorizer:
+        """Fit the encoder, read the other vectors, and learn the signal from training histories.
+
+        Raises:
+            InputError: a file of vectors or an image cannot be used, or no text holds a word.
+        """
+        encoder = None
+        if settings.encoder.weight:
+            encoder = make_encoder(settings.encoder).fit(_texts(catalog, settings))
+        given = [*_of_images(settings.encoder, catalog), *_of_files(settings.vectors, catalog)]
+        content = cls(encoder, tuple(given), None)
+        if not settings.collaborative.weight:
+            return content
+        signal = CollaborativeSignal(settings.collaborative)
+        signal.fit(train, content.vectors(catalog, settings))
+        return cls(encoder, content.given, signal)
+
+    def vectors(self, catalog: Catalog, settings: FitSettings) -> NDArray[np.float32]:
+        """Vectors `(N, D)` of the catalog that this was fitted on, row by row."""
+        parts: list[NDArray[Any]] = []
+        if self.encoder is not None:
+            text = _encode(self.encoder, _texts(catalog, settings))
+            weight = settings.encoder.weight
+            parts.append(text if weight == 1 else text * np.float32(weight))
+        weights = [settings.encoder.image_weight] if settings.encoder.image_column else []
+        weights += [file.weight for file in settings.vectors]
+        for table, weight in zip(self.given, weights, strict=True):
+            parts.append(table.astype(np.float32) * np.float32(weight))
+        content = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        if self.signal is None:
+            return content
+        return self.signal.transform(content, np.arange(len(catalog)))
+
+    def save(self, folder: Path) -> None:
+        """Write the parts into `folder`, made if absent."""
+        from safetensors.numpy import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.encoder is not None:
+            self.encoder.save(folder / "encoder")
+        if self.given:
+            named = {f"source.{i}": np.ascontiguousarray(t) for i, t in enumerate(self.given)}
+            save_file(named, folder / _GIVEN)
+        if self.signal is not None:
+            self.signal.save(folder / "collaborative")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read back what `save` wrote.
+
+        Raises:
+            RecommenderError: a file cannot be read.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = folder / _GIVEN
+        try:
+            state = load_file(path) if path.exists() else {}
+            given = tuple(state[f"source.{i}"] for i in range(len(state)))
+        except (OSError, KeyError, SafetensorError) as error:
+            raise RecommenderError(f"{path}: cannot be read ({error})") from None
+        encoder, signal = folder / "encoder", folder / "collaborative"
+        return cls(
+            load_encoder(encoder) if encoder.is_dir() else None,
+            given,
+            CollaborativeSignal.load(signal) if signal.is_dir() else None,
+        )
+
+
+def vector_facts(files: tuple[VectorFile, ...]) -> list[dict[str, str]]:
+    """Name and hash of each file of vectors, so that results can be traced to it.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    facts = []
+    for file in files:
+        try:
+            facts.append({"source": file.path.name, "sha256": hash_file(file.path)})
+        except OSError as error:
+            siblings = [path.name for path in file.path.parent.glob("*")]
+            hint = nearest(file.path.name, siblings)
+            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+            raise DataError(f"{reason}{hint}", source=file.path) from None
+    return facts
+
+
+def _texts(catalog: Catalog, settings: FitSettings) -> list[str]:
+    """The items' texts; where the template takes every column, the paths of images are none."""
+    template, images = settings.template, settings.encoder.image_column
+    if template.fields is None and images is not None:
+        fields = template.choose(catalog.table.column_names)
+        template = template.replace(fields=[name for name in fields if name != images])
+    return catalog.texts(template)
+
+
+def _of_files(files: tuple[VectorFile, ...], catalog: Catalog) -> list[NDArray[np.float16]]:
+    tables = []
+    for file in files:
+        table, report = read_vectors(file, catalog)
+        for line in report.lines():
+            log.info("%s", line)
+        tables.append(table)
+    return tables
+
+
+def _of_images(settings: EncoderSettings, catalog: Catalog) -> list[NDArray[np.float16]]:
+    if settings.image_column is None:
+        return []
+    columns = catalog.table.column_names
+    if settings.image_column not in columns:
+        raise DataError(
+            f"encoder.image_column names no column of the catalog"
+            f"{nearest(settings.image_column, columns)}; columns: {', '.join(columns)}",
+            source=catalog.report.source,
+            column=settings.image_column,
+        )
+    vectors = image_vectors(settings, catalog.table[settings.image_column].to_pylist())
+    if missing := int((~vectors.any(axis=1)).sum()):
+        log.info("%s of %s items have no image: zeros there", f"{missing:,}", f"{len(catalog):,}")
+    return [unit_rows(vectors).astype(np.float16)]
+
+
+def _encode(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors of texts; those of a pretrained encoder are kept for other fits and grown catalogs."""
+    if isinstance(encoder, TfidfEncoder):
+        return encoder.encode(texts)
+    home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return encode_cached(encoder, texts, os.environ.get("GENREC_CACHE", Path(home) / "genrec"))

@@ -38,7 +38,7 @@ class Recommendation:
     Attributes:
         item_id: of the catalog.
         title: for reading.
-        score: log-probability of the item's semantic ID given the history; at most 0.
+        score: log-probability of the item given the history, under `search.normalization`; at most 0.
     """
 
     item_id: str

@@ -124,7 +124,7 @@ def test_any_value_is_read_or_refused_and_never_crashes(value):
             "item_tokenizer.codes = 0: input should be greater than or equal to 1",
         ),
         (["item_tokenizer.codes=8"], "item_tokenizer needs item_tokenizer.kind, one of 'rqkmeans'"),
-        (["item_tokenizer.kind=vqvae"], "'rqkmeans', 'rqvae', 'fsq'"),
+        (["item_tokenizer.kind=vqvae"], "'rqkmeans', 'pq', 'rqvae'"),
         (["zzzzz=1"], "unknown setting 'zzzzz'; known: seed, device"),
         (["training.zzzzz=1"], "unknown setting 'training.zzzzz'; known: training.epochs, "),
         (["training.epochs=0"], "training.epochs = 0: input should be greater than or equal to 1"),

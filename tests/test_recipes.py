@@ -101,6 +101,18 @@ def test_fit_demo(tmp_path):
     assert "Traceback" not in again.stderr
 
 
+def test_compare_demo_then_another_row(tmp_path):
+    words = ["fit.training.max_steps=5", "fit.validation_users=20"]
+    done = run(["tokenizers/compare.py", "tokenizers/compare_demo.yaml", *words], tmp_path)
+    out = tmp_path / "runs" / "compare_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    first = json.loads(out.read_text())["rows"]
+    assert list(first) == ["residual k-means", "random"]
+    assert all(0 <= row["validation"]["metrics"]["recall@10"] <= 1 for row in first.values())
+    run(["tokenizers/compare.py", "tokenizers/compare_demo.yaml", *words], tmp_path)
+    assert json.loads(out.read_text())["rows"] == first, "a row that is there is not measured again"
+
+
 def test_sft_demo_then_rank_demo(tmp_path):
     short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     short += ["fit.training.max_steps=20", "fit.training.validations=1"]

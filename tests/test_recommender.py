@@ -48,7 +48,9 @@ def test_a_folder_without_its_trie_builds_it(recommender, recommender_folder, tm
 
 
 def test_bfloat16_ranks_nearly_the_same(recommender, recommender_folder, histories):
-    quick = GenerativeRecommender.from_pretrained(recommender_folder, device="cpu", dtype="bfloat16")
+    quick = GenerativeRecommender.from_pretrained(
+        recommender_folder, device="cpu", dtype="bfloat16"
+    )
     assert quick.language_model.core.dtype == torch.bfloat16
     pairs = zip(quick.recommend(histories), recommender.recommend(histories), strict=True)
     shared = [len(set(ids_of(found)) & set(ids_of(exact))) / 10 for found, exact in pairs]

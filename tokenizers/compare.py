@@ -78,7 +78,11 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     lines = [cells(name, row) for name, row in rows.items()]
     header = list(lines[0])
-    body = [header, ["---", "---", *["---:"] * (len(header) - 2)], *(line.values() for line in lines)]
+    body = [
+        header,
+        ["---", "---", *["---:"] * (len(header) - 2)],
+        *(line.values() for line in lines),
+    ]
     return "\n".join("| " + " | ".join(row) + " |" for row in body)
 
 

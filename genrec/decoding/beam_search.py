@@ -2,7 +2,8 @@
 
 `generate(num_beams=W)` computes the prompt W times, keeps W copies of its cache and reorders them at every
 step. Here a request's history is read once; at level `l` the W live prefixes enter as W tokens of one row
-(see `genrec.decoding.readers`), and only the level's rows of the head are multiplied.
+(see `genrec.decoding.readers`), and only the level's rows of the head are multiplied (all of them for the
+normalization ``vocabulary``).
 
 Scores are sums of log-probabilities, one a level. `normalization` says over what: the LM's whole
 vocabulary (equal to `generate` with `prefix_allowed_tokens_fn`), the codes of the level, or the codes that
@@ -27,6 +28,7 @@ from genrec.decoding.filters import LeafFilter
 from genrec.decoding.readers import Reader, reader_for
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
+from genrec.errors import ConfigError, InputError
 from genrec.language_model.level_head import LevelHead
 
 if TYPE_CHECKING:
@@ -49,16 +51,14 @@ class BeamSettings(Settings):
     """What a level's probabilities sum to one over."""
     leaf_flush: bool = True
     """Score all remaining levels in one pass as soon as few items are left below the live prefixes; the
-    result is the same."""
+    result is the same, up to rounding and ties."""
     batch_tokens: int = Field(16384, ge=1)
-    """Prompt tokens and beams computed together; bounds memory."""
+    """Prompt tokens and beams computed together; bounds the memory of everything but the logits."""
 
     def widths(self, levels: int, k: int) -> list[int]:
         """Beams kept after each of L levels; the last keeps the `k` items."""
         given = self.beams if isinstance(self.beams, tuple) else (self.beams,) * (levels - 1)
         if len(given) != levels - 1:
-            from genrec.errors import ConfigError
-
             raise ConfigError(
                 f"search.beams gives {len(given)} widths for {levels} levels: give one number, or "
                 f"{levels - 1} (the last level keeps the items asked for)"
@@ -104,6 +104,7 @@ class BeamSearch:
     @cached_property
     def reader(self) -> type[Reader]:
         """How the model is run; decided at the first search."""
+        self.model.eval()
         return reader_for(self.model, torch.cat(self.head.tokens))
 
     @torch.inference_mode()
@@ -115,7 +116,7 @@ class BeamSearch:
         allow: NDArray[np.integer] | None = None,
         deny: Sequence[NDArray[np.integer]] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Find the `k` best items after each of R prompts.
+        """Find the `k` best items after each of R prompts; the model is left in evaluation mode.
 
         Args:
             prompts: R sequences of LM tokens, none empty; the next token is a level-0 code.
@@ -129,7 +130,9 @@ class BeamSearch:
 
         Raises:
             ConfigError: the settings give beams for another number of levels.
+            InputError: an empty prompt, an item outside the catalog, or not one list of `deny` a prompt.
         """
+        _check(prompts, len(self.trie), allow, deny)
         items = np.full((len(prompts), k), -1, np.int32)
         scores = np.full((len(prompts), k), -np.inf, np.float32)
         widths = self.settings.widths(self.trie.levels, k)
@@ -203,6 +206,24 @@ class BeamSearch:
         total = beams.scores[..., None].expand_as(real).masked_fill(~real, -torch.inf).flatten(1)
         best = total.sort(dim=1, descending=True, stable=True)
         return leaf.flatten(1).gather(1, best.indices[:, :k]), best.values[:, :k]
+
+
+def _check(
+    prompts: Sequence[Sequence[int] | NDArray[np.integer]],
+    items: int,
+    allow: NDArray[np.integer] | None,
+    deny: Sequence[NDArray[np.integer]] | None,
+) -> None:
+    empty = [row for row, prompt in enumerate(prompts) if not len(prompt)]
+    if empty:
+        raise InputError(f"prompt {empty[0]} is empty: give it at least a start token")
+    if deny is not None and len(deny) != len(prompts):
+        raise InputError(f"{len(prompts)} prompts but {len(deny)} lists of denied items")
+    for named in ([] if allow is None else [allow], deny or []):
+        for part in named:
+            if len(part) and not 0 <= np.min(part) <= np.max(part) < items:
+                wrong = np.asarray(part)[(np.asarray(part) < 0) | (np.asarray(part) >= items)][0]
+                raise InputError(f"item {wrong} is outside the catalog of {items} items")
 
 
 def _with_slots(beams: Beams, first: int) -> Beams:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,12 +36,17 @@ def last_positions_only(model: PreTrainedModel, lengths: Tensor, width: int) -> 
         yield
         return
     rows = torch.arange(len(lengths), device=lengths.device)
-    last = lengths - 1
+    last, thread = lengths - 1, get_ident()
 
-    def narrow(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    # Hooks are the model's, which other threads may be running at the same time.
+    def narrow(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if get_ident() != thread:
+            return None
         return (inputs[0][rows, last][:, None], *inputs[1:])
 
-    def widen(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def widen(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if get_ident() != thread:
+            return None
         whole = output.new_zeros(len(rows), width, output.shape[-1])
         whole[rows, last] = output[:, 0]
         return whole
@@ -54,7 +60,12 @@ def last_positions_only(model: PreTrainedModel, lengths: Tensor, width: int) -> 
 
 
 def _last_feed_forward(model: PreTrainedModel) -> nn.Module | None:
-    """The last block's feed-forward layer where it is a plain one (a mixture of experts is not)."""
+    """The last block's feed-forward layer where it is a plain one, of this block alone."""
     stacks = [m for m in model.base_model.children() if isinstance(m, nn.ModuleList) and len(m)]
-    layer = getattr(stacks[0][-1], "mlp", None) if len(stacks) == 1 else None
-    return layer if layer is not None and type(layer).__name__.endswith("MLP") else None
+    if len(stacks) != 1:
+        return None
+    *earlier, layer = [getattr(block, "mlp", None) for block in stacks[0]]
+    if layer is None or any(layer is other for other in earlier):
+        return None
+    mixture = any(hasattr(layer, part) for part in ("router", "experts", "gate"))
+    return layer if type(layer).__name__.endswith("MLP") and not mixture else None

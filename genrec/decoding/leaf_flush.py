@@ -6,7 +6,7 @@ in place of one pass a level. Under the normalization ``catalog`` a prefix with 
 already: it costs nothing at all.
 
 The beams' pruning is repeated on the scores, level by level, so that the result is what the search by
-levels would have found.
+levels would have found, up to rounding and ties.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _read(
     depth, base = beams.lines.shape[2] + 1, reader.slots
     sizes = [read.nodes.shape[1] for read in reads]
     if not sum(sizes):
-        return [beams.scores] * len(reads)
+        return [beams.scores.new_empty(len(beams.scores), 0, 0)] * len(reads)
     above = beams.lines.gather(1, below.beam[..., None].expand(-1, -1, depth - 1))
     tokens, lines = [], []
     for step, read in enumerate(reads):

@@ -110,7 +110,7 @@ class SharedCache:
             return self._additive(visible)
         near = positions[..., None] - self.positions[:, None] < self.window.size
         windowed = self._additive(visible & near)
-        if not self.window.mixed:
+        if not self.window.mask_per_kind:
             return windowed
         return {"full_attention": self._additive(visible), "sliding_attention": windowed}
 
@@ -173,7 +173,8 @@ def reader_for(model: PreTrainedModel, tokens: Tensor) -> type[Reader]:
     """Choose how `model` is read; `tokens` `(>= 1,)` are any that it knows.
 
     A model shares its cache if its config says that its layers can, and if a small tree then gives the same
-    hidden states as reading every sequence from scratch. Any other gets `Replay`, and a line in the log.
+    hidden states as reading every sequence from scratch. Any other gets `Replay`, and a line in the log. A
+    window longer than that tree that a config does not declare would go unnoticed.
     """
     reason = _obstacle(model)
     if reason is None:
@@ -181,8 +182,11 @@ def reader_for(model: PreTrainedModel, tokens: Tensor) -> type[Reader]:
             if _agree(model, tokens):
                 return SharedCache
             reason = "gives other results that way"
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-            reason = f"cannot be run that way ({str(error).splitlines()[0]})"
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a foreign model does with masks it was not made for
+            said = str(error).splitlines() or [type(error).__name__]
+            reason = f"cannot be run that way ({said[0]})"
     logger.warning(
         "%s %s: beams will not share a cache, and the search is slower",
         type(model).__name__,
@@ -196,8 +200,7 @@ def _obstacle(model: PreTrainedModel) -> str | None:
     if getattr(model, "_is_stateful", False):
         return "keeps a running state instead of keys and values"
     if SlidingWindow.of(model.config) is None:
-        kinds = ", ".join(sorted(set(model.config.layer_types)))
-        return f"has layers of other types than attention ({kinds})"
+        return "has layers that do not read one cache as a mask says"
     takes = inspect.signature(model.base_model.forward).parameters
     missing = {"attention_mask", "position_ids", "past_key_values"} - set(takes)
     return f"takes no {', '.join(sorted(missing))}" if missing else None

@@ -42,7 +42,7 @@ def child_log_probabilities(
         their log-probabilities (arbitrary where they are not), both `(*S, C)` with `C` the widest node's
         number of children.
     """
-    first, end = trie.span(level, nodes)
+    first, end = trie.child_span(level, nodes)
     codes = trie.child_codes(level, first)
     real = torch.arange(codes.shape[-1], device=first.device) < (end - first)[..., None]
     if normalization == "vocabulary":
@@ -60,6 +60,6 @@ def child_log_probabilities(
 def _items_of(trie: Trie, first: Tensor, width: int) -> Tensor:
     """Items of each of the `width` semantic IDs from `first` on."""
     rank = torch.arange(width, device=first.device)
-    nodes = (first[..., None] + rank).clamp_(max=trie.nodes(trie.levels) - 1)
+    nodes = (first[..., None] + rank).clamp_(max=trie.node_count(trie.levels) - 1)
     start, end = trie.leaves(trie.levels, nodes)
     return end - start

@@ -124,7 +124,7 @@ class Trie:
             self.item_leaf.to(device),
         )
 
-    def span(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    def child_span(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """First child of each of `nodes` (any shape) of `depth`, and one past its last."""
         if depth == len(self.child_start):  # below unique semantic IDs: each node is its own leaf
             return nodes, nodes + 1
@@ -142,13 +142,13 @@ class Trie:
             return rank.expand(*first.shape, -1)
         return self.code[depth].unfold(0, len(rank), 1)[first].long()
 
-    def nodes(self, depth: int) -> int:
+    def node_count(self, depth: int) -> int:
         """Number of nodes of `depth`."""
         return len(self.child_start[depth]) - 1 if depth < len(self.child_start) else len(self)
 
     def _all_codes_follow(self, depth: int) -> bool:
         """Whether every node of `depth` has a child for each code of its level."""
-        return self.nodes(depth + 1) == self.nodes(depth) * self.codebook_sizes[depth]
+        return self.node_count(depth + 1) == self.node_count(depth) * self.codebook_sizes[depth]
 
     def children(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """List the children of `nodes` (any shape `S`) of one depth, padded to the widest node.
@@ -157,7 +157,7 @@ class Trie:
             Child numbers `(*S, C)` at ``depth + 1`` (leaves where `depth` is L) and a mask `(*S, C)` that is
             False on padding, where `C` is ``widest[depth]``; padded entries hold a valid number.
         """
-        first, end = self.span(depth, nodes)
+        first, end = self.child_span(depth, nodes)
         child = first[..., None] + torch.arange(self.widest[depth], device=first.device)
         last = end[..., None] - 1
         return torch.minimum(child, last), child <= last
@@ -168,7 +168,7 @@ class Trie:
         Returns:
             Child numbers `(*S)` and whether there is such a child; an arbitrary valid number where not.
         """
-        low, end = self.span(depth, nodes)
+        low, end = self.child_span(depth, nodes)
         last, of = end - 1, self.code[depth]
         # Binary search among the ascending codes of the children, as many halvings as the widest needs.
         high = last

@@ -17,15 +17,18 @@ class SlidingWindow:
 
     Attributes:
         size: keys a windowed layer sees, itself included; None where every layer sees everything.
-        mixed: windowed and full layers alternate, and the model takes one mask for each kind.
+        mask_per_kind: the model takes one mask for each kind of layer.
     """
 
     size: int | None
-    mixed: bool
+    mask_per_kind: bool
 
     @classmethod
     def of(cls, config: PreTrainedConfig) -> SlidingWindow | None:
         """Read a model's config; None where a layer is of a kind for which no mask is known."""
+        config = config.get_text_config()
+        if getattr(config, "attention_types", None):  # GPT-Neo cuts its window inside the layer
+            return None
         kinds = set(getattr(config, "layer_types", None) or ())
         if kinds - {"full_attention", "sliding_attention"}:
             return None

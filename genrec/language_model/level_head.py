@@ -1,4 +1,4 @@
-"""Logits of one level's codes, and of nothing else.
+"""Logits of one level's codes.
 
 A causal LM's head has a row for every token of its vocabulary, 150,000 of them in current models; a code
 of level `l` competes with the `K_l` codes of its level only. This multiplies just those rows, in training
@@ -39,11 +39,12 @@ class LevelHead:
     def logits(self, hidden: Tensor, level: int) -> Tensor:
         """Turn final hidden states `(…, D)` into float32 logits `(…, K_level)`."""
         weight, bias = self._rows(level)
-        return _finish(F.linear(hidden, weight.to(hidden.dtype), bias), self.model.config).float()
+        bias = None if bias is None else bias.to(hidden.dtype)
+        return self._finish(F.linear(hidden, weight.to(hidden.dtype), bias)).float()
 
     def log_probabilities(self, hidden: Tensor, level: int) -> Tensor:
         """Turn final hidden states into log-probabilities over the whole LM vocabulary, `(…, K_level)`."""
-        logits = _finish(self.model.get_output_embeddings()(hidden), self.model.config).float()
+        logits = self._finish(self.model.get_output_embeddings()(hidden)).float()
         own = logits[..., self._columns[level]]
         return own - logits.logsumexp(-1, keepdim=True)
 
@@ -70,10 +71,12 @@ class LevelHead:
 
     def _rows(self, level: int) -> tuple[Tensor, Tensor | None]:
         head, rows = self.model.get_output_embeddings(), self._places[level]
-        if self._in_adapter:
-            return _adapter_rows(head)[rows], None
         bias = getattr(head, "bias", None)
-        return head.weight[rows], None if bias is None else bias[rows]
+        weight = _adapter_rows(head) if self._in_adapter else head.weight
+        return weight[rows], None if bias is None else bias[self._columns[level]]
+
+    def _finish(self, logits: Tensor) -> Tensor:
+        return _finish(logits, self.model.config.get_text_config())
 
 
 def _as_slice(rows: Tensor) -> Tensor | slice:

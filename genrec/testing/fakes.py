@@ -55,6 +55,16 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 CACHELESS: dict[str, tuple[str, dict[str, Any]]] = {
     "mamba": ("Mamba", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}),
     "lfm2": ("Lfm2", _SHAPE | {"layer_types": ["conv", "full_attention"]}),
+    "gpt-neo": (
+        "GPTNeo",
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": 8,
+        },
+    ),
     "bloom": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
 }
 """The same for models whose beams cannot share a cache: state-space, hybrid, relative positions."""

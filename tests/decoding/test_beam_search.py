@@ -1,16 +1,19 @@
 """The search against two oracles: Hugging Face `generate`, and scoring every item of the catalog."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import Gemma3Config
 
 from genrec.decoding import BeamSearch, BeamSettings, Trie
 from genrec.decoding.readers import Replay, SharedCache
-from genrec.errors import ConfigError
+from genrec.decoding.windows import SlidingWindow
+from genrec.errors import ConfigError, InputError
 from genrec.language_model.vocabulary import CodeVocabulary
 from genrec.testing.fakes import ARCHITECTURES, CACHELESS, TinyCatalog, tiny_causal_lm
 
@@ -276,3 +279,61 @@ def test_codes_may_lie_anywhere_in_the_vocabulary(exhaustive):
     items, _ = searching(model, moved, beams=20).search([moved.prompt([3])], 20)
     total = exhaustive(model, moved, moved.prompt([3]), "catalog")
     np.testing.assert_array_equal(items[0], np.argsort(-total))
+
+
+def test_threads_may_share_a_search():
+    catalog = TinyCatalog.random(80, (6, 6, 6), seed=8)
+    search = searching(tiny_causal_lm("qwen3", catalog.vocab_size), catalog, beams=8)
+    prompts = ragged_prompts(catalog, np.random.default_rng(9), rows=48)
+    expected = [search.search([prompt], k=5) for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda prompt: search.search([prompt], k=5), prompts))
+    for (items, scores), (right_items, right_scores) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(items, right_items)
+        np.testing.assert_allclose(scores, right_scores, atol=1e-6)
+
+
+def test_a_failing_forward_leaves_no_hook_behind(monkeypatch):
+    catalog = TinyCatalog.random(30, (4, 4, 4))
+    model = tiny_causal_lm("llama", catalog.vocab_size)
+    search = searching(model, catalog, beams=4)
+    layer = model.base_model.layers[-1].mlp
+    monkeypatch.setattr(layer.down_proj, "forward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        search.search([catalog.prompt([1])], k=2)
+    assert not layer._forward_hooks
+    assert not layer._forward_pre_hooks
+
+
+def test_an_error_without_words_is_no_reason_to_fail(monkeypatch, caplog):
+    def unwilling(*_):
+        raise NotImplementedError
+
+    catalog = TinyCatalog.random(25, (4, 5, 3))
+    monkeypatch.setattr(SharedCache, "extend", unwilling)
+    search = BeamSearch(
+        tiny_causal_lm("llama", catalog.vocab_size), catalog.vocabulary, catalog.trie
+    )
+    assert search.reader is Replay
+    assert "NotImplementedError" in caplog.text
+
+
+def test_the_window_of_a_nested_config_is_found():
+    nested = Gemma3Config(text_config={"sliding_window": 77, "num_hidden_layers": 7})
+    assert SlidingWindow.of(nested) == SlidingWindow(77, mask_per_kind=True)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        ([[0], []], {}, "prompt 1 is empty"),
+        ([[0]], {"deny": []}, "1 prompts but 0 lists"),
+        ([[0]], {"deny": [np.array([3, 25])]}, "item 25 is outside the catalog of 25 items"),
+        ([[0]], {"allow": np.array([-1])}, "item -1 is outside"),
+    ],
+)
+def test_what_cannot_be_searched_is_said(prompts, options, message):
+    catalog = TinyCatalog.random(25, (4, 5, 3))
+    search = searching(tiny_causal_lm("llama", catalog.vocab_size), catalog)
+    with pytest.raises(InputError, match=message):
+        search.search(prompts, 3, **options)

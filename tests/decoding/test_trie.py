@@ -39,7 +39,7 @@ def test_every_prefix_has_exactly_its_children(catalog):
                 }
             )
             assert trie.code[depth][child[item][real[item]]].tolist() == expected
-        first, end = trie.span(depth, trie.nodes_of(items, depth))
+        first, end = trie.child_span(depth, trie.nodes_of(items, depth))
         codes = trie.child_codes(depth, first)
         for row, count, numbers in zip(codes, end - first, child, strict=True):
             assert row[:count].tolist() == trie.code[depth][numbers[:count]].tolist()
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_trie_is_refused_by_name(tmp_path):
 
 def test_a_node_takes_five_bytes_and_an_item_eight():
     trie = TinyCatalog.random(20_000, (256, 256, 256, 256)).trie
-    nodes = sum(trie.nodes(depth + 1) for depth in range(trie.levels))
+    nodes = sum(trie.node_count(depth + 1) for depth in range(trie.levels))
     assert trie.nbytes <= 8 * 20_000 + 5 * nodes + 1000
 
 

@@ -72,8 +72,12 @@ class LevelHead:
     def _rows(self, level: int) -> tuple[Tensor, Tensor | None]:
         head, rows = self.model.get_output_embeddings(), self._places[level]
         bias = getattr(head, "bias", None)
-        weight = _adapter_rows(head) if self._in_adapter else head.weight
-        return weight[rows], None if bias is None else bias[self._columns[level]]
+        weight = (_adapter_rows(head) if self._in_adapter else head.weight)[rows]
+        if not torch.is_grad_enabled():
+            # A view may start anywhere in memory, and products differ in the last bit with where they start:
+            # a copy makes a model and its reloaded self agree bit for bit.
+            weight = weight.clone()
+        return weight, None if bias is None else bias[self._columns[level]]
 
     def _finish(self, logits: Tensor) -> Tensor:
         return _finish(logits, self.model.config.get_text_config())

@@ -136,12 +136,14 @@ class BeamSearch:
         items = np.full((len(prompts), k), -1, np.int32)
         scores = np.full((len(prompts), k), -np.inf, np.float32)
         widths = self.settings.widths(self.trie.levels, k)
-        filtered = LeafFilter.build(self.trie, allow, deny)
+        shared = LeafFilter.build(self.trie, allow)
         self.model.eval()
         lengths = [len(prompt) for prompt in prompts]
         for rows in _length_batches(lengths, max(widths), self.settings.batch_tokens):
-            part = filtered and filtered.rows(rows)
-            leaves, best = self._search_batch([prompts[row] for row in rows], widths, part)
+            # A batch at a time: one long list of denied items would widen the rows of all requests.
+            denied = None if deny is None else [deny[row] for row in rows]
+            filtered = LeafFilter.denying(self.trie, shared, denied)
+            leaves, best = self._search_batch([prompts[row] for row in rows], widths, filtered)
             found = leaves.shape[1]
             leaf_items = self.trie.leaf_item[leaves].masked_fill(best.isinf(), -1)
             items[rows, :found] = leaf_items.cpu().numpy()

@@ -49,11 +49,21 @@ class LeafFilter:
             allow: items that any request may return; None for all.
             deny: for each request, the items it must not return.
         """
-        deny = deny if deny is not None and any(len(items) for items in deny) else None
-        if allow is None and deny is None:
-            return None
-        allowed = None if allow is None else _leaves_of(trie, np.asarray(allow, np.int64))
-        return cls(allowed, None if deny is None else _denied_leaves(trie, allowed, deny))
+        shared = None if allow is None else cls(_leaves_of(trie, np.asarray(allow, np.int64)), None)
+        return cls.denying(trie, shared, deny)
+
+    @classmethod
+    def denying(
+        cls,
+        trie: Trie,
+        shared: LeafFilter | None,
+        deny: Sequence[NDArray[np.integer]] | None,
+    ) -> LeafFilter | None:
+        """Add to what all requests share what each of some requests must not return."""
+        if deny is None or not any(len(items) for items in deny):
+            return shared
+        allowed = None if shared is None else shared.allowed
+        return cls(allowed, _denied_leaves(trie, allowed, deny))
 
     def alive(self, trie: Trie, depth: int, nodes: Tensor) -> Tensor:
         """Whether each node `(R, …)` of `depth` (L + 1: a leaf) has an allowed leaf below it."""
@@ -67,10 +77,6 @@ class LeafFilter:
             high = torch.searchsorted(self.denied, end.reshape(rows, -1).contiguous())
             count = count - (high - low).view(first.shape)
         return count > 0
-
-    def rows(self, index: Sequence[int]) -> LeafFilter:
-        """The filter of a part of the requests."""
-        return self if self.denied is None else LeafFilter(self.allowed, self.denied[list(index)])
 
 
 def _leaves_of(trie: Trie, items: NDArray[np.int64]) -> Tensor:

@@ -134,7 +134,9 @@ def test_a_filter_counts_the_items_below_a_node():
     )
     nodes = torch.arange(2).expand(2, 2)
     assert filtered.alive(trie, 1, nodes).tolist() == [[False, True], [True, True]]
-    assert filtered.rows([1]).alive(trie, 1, nodes[:1]).tolist() == [[True, True]]
+    shared = LeafFilter.build(trie, allow=np.array([0, 2, 3]))
+    alone = LeafFilter.denying(trie, shared, [np.array([2])])
+    assert alone.alive(trie, 1, nodes[:1]).tolist() == [[True, True]]
 
 
 def test_no_filter_is_none():

@@ -140,11 +140,11 @@ class GenerativeRecommender:
         _check_request(histories, k, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
-        allowed = self._allowed(allow, where)
-        denied = self.catalog.index_of(list(deny))
-        forbidden = [np.concatenate([h, denied]) if exclude_seen else denied for h in indices]
         items, scores = self._search.search(
-            self._prompts(indices), k, allow=allowed, deny=forbidden
+            self._prompts(indices),
+            k,
+            allow=self._allowed(allow, deny, where),
+            deny=list(indices) if exclude_seen else None,
         )
         return [self._named(*row) for row in zip(items, scores, strict=True)]
 
@@ -227,14 +227,15 @@ class GenerativeRecommender:
         )
 
     def _allowed(
-        self, allow: Sequence[str] | None, where: Sequence[Condition | str]
+        self, allow: Sequence[str] | None, deny: Sequence[str], where: Sequence[Condition | str]
     ) -> NDArray[np.int32] | None:
-        """Catalog indices of the items that may be returned; None for all."""
-        listed = None if allow is None else self.catalog.index_of(list(allow))
-        if not where:
-            return listed
-        met = self.catalog.where(where)
-        return met if listed is None else np.intersect1d(met, listed)
+        """Catalog indices of the items that any history may be given; None for all."""
+        if allow is None and not len(deny) and not where:
+            return None
+        allowed = self.catalog.where(where)
+        if allow is not None:
+            allowed = np.intersect1d(allowed, self.catalog.index_of(list(allow)))
+        return np.setdiff1d(allowed, self.catalog.index_of(list(deny)))
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
         """LM tokens in front of the item to generate, one sequence a history."""

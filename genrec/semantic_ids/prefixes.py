@@ -16,37 +16,18 @@ from numpy.typing import NDArray
 from genrec.data.histories import Histories
 from genrec.semantic_ids.rows import row_keys
 
-__all__ = ["PrefixAgreement", "PrefixPurity", "equal_pairs", "prefix_agreement", "prefix_purity"]
+__all__ = ["PrefixMatch", "equal_pairs", "prefix_agreement", "prefix_purity"]
 
 
 @dataclass(frozen=True)
-class PrefixPurity:
-    """Whether items that share their first codes share a label.
+class PrefixMatch:
+    """How much likelier than chance a shared prefix makes something that two items can have in common.
 
     Attributes:
         length: how many codes are shared.
-        pairs: pairs of labelled items that share them.
-        observed: share of these pairs with equal labels; 0 where there are no pairs.
-        chance: share of all pairs of labelled items with equal labels.
-        ratio: observed / chance; 0 where chance is 0.
-    """
-
-    length: int
-    pairs: int
-    observed: float
-    chance: float
-    ratio: float
-
-
-@dataclass(frozen=True)
-class PrefixAgreement:
-    """Whether items that follow each other in training histories share their first codes.
-
-    Attributes:
-        length: how many codes are shared.
-        pairs: steps in training histories from one item to another.
-        observed: share of these steps that keep the first codes; 0 where there are none.
-        chance: the share if every step's two items were drawn by how often they begin and end one.
+        pairs: pairs of items that were looked at.
+        observed: share of these pairs that match; 0 where there are no pairs.
+        chance: the share that chance would give.
         ratio: observed / chance; 0 where chance is 0.
     """
 
@@ -59,8 +40,10 @@ class PrefixAgreement:
 
 def prefix_purity(
     codes: NDArray[np.int32], labels: NDArray[np.integer[Any]]
-) -> tuple[PrefixPurity, ...]:
-    """Compare pairs of items that share their first 1, 2 … L codes with all pairs.
+) -> tuple[PrefixMatch, ...]:
+    """Compare labels of items that share their first 1, 2 … L codes with those of any two items.
+
+    Pairs are labelled items that share the prefix, and match when their labels are equal.
 
     Args:
         codes: `(N, L)`.
@@ -76,12 +59,14 @@ def prefix_purity(
         both = np.column_stack([prefix, label]).astype(np.int32)
         pairs, same = equal_pairs(prefix), equal_pairs(row_keys(both))
         observed = same / pairs if pairs else 0.0
-        found.append(PrefixPurity(length, pairs, observed, chance, _ratio(observed, chance)))
+        found.append(PrefixMatch(length, pairs, observed, chance, _ratio(observed, chance)))
     return tuple(found)
 
 
-def prefix_agreement(codes: NDArray[np.int32], histories: Histories) -> tuple[PrefixAgreement, ...]:
-    """Compare steps of training histories with steps between items drawn by chance.
+def prefix_agreement(codes: NDArray[np.int32], histories: Histories) -> tuple[PrefixMatch, ...]:
+    """Compare steps of training histories with steps between items drawn as often as these.
+
+    Pairs are all steps, and match when both items share their first codes.
 
     A step is a pair of successive, different items of one history: what the language model is asked
     to predict. Vectors that were joined with co-occurrence have seen the same steps.
@@ -102,7 +87,7 @@ def prefix_agreement(codes: NDArray[np.int32], histories: Histories) -> tuple[Pr
         # A step never stays on its item, so neither may the chance one.
         chance = max(together - same_item, 0.0) / (1 - same_item) if same_item < 1 else 0.0
         chance = chance if chance > 1e-12 else 0.0
-        agreement = PrefixAgreement(length, len(starts), observed, chance, _ratio(observed, chance))
+        agreement = PrefixMatch(length, len(starts), observed, chance, _ratio(observed, chance))
         found.append(agreement)
     return tuple(found)
 

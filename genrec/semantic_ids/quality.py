@@ -19,8 +19,7 @@ from genrec.data.histories import Histories
 from genrec.errors import InputError
 from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_vectors
 from genrec.semantic_ids.prefixes import (
-    PrefixAgreement,
-    PrefixPurity,
+    PrefixMatch,
     prefix_agreement,
     prefix_purity,
 )
@@ -147,8 +146,8 @@ class QualityReport:
     moves: Moves | None
     levels: tuple[LevelUsage, ...]
     reconstruction_error: float | None
-    purity: tuple[PrefixPurity, ...]
-    agreement: tuple[PrefixAgreement, ...]
+    purity: tuple[PrefixMatch, ...]
+    agreement: tuple[PrefixMatch, ...]
     worst_buckets: tuple[Bucket, ...]
 
     def summary(self) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from genrec.config import Settings
 from genrec.errors import InputError
-from genrec.semantic_ids.prefixes import PrefixAgreement, PrefixPurity
+from genrec.semantic_ids.prefixes import PrefixMatch
 from genrec.semantic_ids.quality import QualityReport
 
 __all__ = ["QualityGate"]
@@ -118,7 +118,7 @@ class QualityGate(Settings):
         return said
 
 
-def _below(first: tuple[PrefixPurity | PrefixAgreement, ...], bound: float) -> bool:
+def _below(first: tuple[PrefixMatch, ...], bound: float) -> bool:
     """Whether the ratio is below the bound, with enough pairs behind it to say so."""
     return any(
         entry.pairs >= ENOUGH_PAIRS and 0 < entry.chance <= MOST_CHANCE and entry.ratio < bound

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from genrec.config import Settings
 from genrec.decoding.filters import LeafFilter
+from genrec.decoding.leaf_flush import leaf_flush
 from genrec.decoding.readers import Reader, reader_for
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
@@ -157,8 +158,6 @@ class BeamSearch:
         filtered: LeafFilter | None,
     ) -> tuple[Tensor, Tensor]:
         """Best leaves `(R, <= k)` and their scores."""
-        from genrec.decoding.leaf_flush import leaf_flush
-
         tokens, lengths = _pad(prompts, self.head.tokens[0])
         reader = self.reader(self.model, tokens, lengths)
         hidden = reader.start()

@@ -67,7 +67,7 @@ def facts(recommender: GenerativeRecommender) -> dict[str, Any]:
         recommender.item_tokenizer, recommender.semantic_ids, vectors, recommender.catalog, split
     )
     return {
-        "quality": report.to_json() | {"purity": [p.ratio for p in report.purity if p.pairs]},
+        "quality": report.to_json(),
         "seconds_by_step": recommender.metrics["seconds"],
         "curve": recommender.metrics["training"]["curve"],
         "validation": recommender.metrics["validation"],
@@ -98,7 +98,9 @@ def cells(name: str, row: dict[str, Any]) -> dict[str, str]:
         "colliding before": f"{quality['before']['share']:.1%}",
         "codes used": " ".join(f"{u['used'] / u['codes']:.0%}" for u in quality["levels"]),
         "reconstruction error": "none" if error is None else f"{error:.3f}",
-        "same category, over chance": " ".join(f"{ratio:.1f}" for ratio in quality["purity"]),
+        "same category, over chance": " ".join(
+            f"{shared['ratio']:.1f}" for shared in quality["purity"] if shared["pairs"]
+        ),
         "training": f"{row['seconds_by_step']['training']:.0f} s",
         "recall@10": f"{valid['metrics']['recall@10']:.4f} ({low:.4f} to {high:.4f})",
         "ndcg@10": f"{valid['metrics']['ndcg@10']:.4f}",

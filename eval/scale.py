@@ -1,9 +1,10 @@
 """What an item tokenizer costs as the catalog grows: seconds to fit and to encode, and peak memory.
 
     python eval/scale.py eval/scale.yaml [sizes=[10000,100000] item_tokenizer.balance=4 …]
+    python eval/scale.py eval/scale.yaml measured=runs/scale.json
 
 Random vectors of every size go to a file, which the item tokenizer reads memory-mapped, in a process of
-its own. The JSON document is written after every size; a table and a picture go beside it.
+its own. The JSON document is written after every size; a table and pictures go beside it.
 """
 
 import json
@@ -16,7 +17,14 @@ from genrec.config import Settings
 from genrec.recipe import run_recipe
 from genrec.semantic_ids import RQKMeansSettings
 from genrec.testing.speed.plots import require_matplotlib
-from genrec.testing.tokenizer_scale import ClusteredVectors, markdown, measure_scale, plot_scale
+from genrec.testing.tokenizer_scale import (
+    ClusteredVectors,
+    ScalePoint,
+    markdown,
+    measure_scale,
+    plot_scale,
+    read_scale,
+)
 
 
 class Config(Settings):
@@ -29,16 +37,31 @@ class Config(Settings):
     item_tokenizer: RQKMeansSettings = RQKMeansSettings(levels=3, codes=1024)
     """What is measured."""
     out: Path = Path("runs/scale.json")
-    """JSON document; table and picture go beside it, ending in .md and .png."""
+    """JSON document; table and pictures go beside it, ending in .md, .png and .svg."""
+    measured: Path | None = None
+    """JSON document of an earlier run, to be drawn again; nothing is measured then."""
     plots: bool = True
-    """Whether the picture is drawn (needs the extra ``plots``)."""
+    """Whether the pictures are drawn (needs the extra ``plots``)."""
 
 
 def main(config: Config) -> None:
-    """Measure size by size; write, draw and print."""
+    """Measure size by size, or read what was; write, draw and print."""
     require_file(config.out)
     if config.plots:
         require_matplotlib()
+    if config.measured is None:
+        vectors, points = config.vectors, measure(config)
+    else:
+        vectors, points = read_scale(config.measured)
+    with atomic_file(config.out.with_suffix(".md")) as path:
+        path.write_text(markdown(points) + "\n", encoding="utf-8")
+    if config.plots:
+        plot_scale(points, vectors, config.out)
+    print(markdown(points))
+
+
+def measure(config: Config) -> list[ScalePoint]:
+    """Measure every size, and write the document after each."""
     points = []
     with tempfile.TemporaryDirectory(prefix="genrec-scale-") as folder:
         for size in config.sizes:
@@ -51,11 +74,7 @@ def main(config: Config) -> None:
             }
             with atomic_file(config.out) as path:
                 path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(markdown(points) + "\n", encoding="utf-8")
-    if config.plots:
-        plot_scale(points, config.out.with_suffix(".png"))
-    print(markdown(points))
+    return points
 
 
 if __name__ == "__main__":

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from genrec.errors import InputError
+from genrec.inputs import open_recommender, read_log, split_ids
 from genrec.options import (
     Device,
     Dtype,
     Folder,
     ItemId,
     Json,
+    Mode,
     OnceCommand,
     Part,
     Timestamp,
@@ -31,13 +32,8 @@ from genrec.options import (
     UnknownItems,
     UserId,
 )
+from genrec.output import log_lines, print_json, print_table, recommendations_table, titles_table
 from genrec.program import program
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from genrec.data import Catalog, Interactions
-    from genrec.recommender import GenerativeRecommender, Recommendation
 
 __all__ = ["app", "main"]
 
@@ -84,10 +80,10 @@ def demo(
 
     result = run_demo(out)
     if as_json:
-        _print_json(result.document)
+        print_json(result.document)
         return
     for table in result.tables:
-        _print(table)
+        print_table(table)
     typer.echo(result.summary)
 
 
@@ -139,8 +135,7 @@ def fit(
     from genrec.config import load_settings
     from genrec.data import Catalog, CatalogColumns
     from genrec.data.vectors import vectors_setting
-    from genrec.fitting import discard
-    from genrec.recommender import GenerativeRecommender
+    from genrec.fitting import fit_folder
     from genrec.settings import FitSettings
 
     words = [*(settings or []), *vectors_setting(vectors or [])]
@@ -150,18 +145,13 @@ def fit(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
     )
     catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
-    _log_lines(catalog.report.lines())
+    log_lines(catalog.report.lines())
     columns = {"user_id": user_id, "timestamp": timestamp, "rating": rating}
     columns["item_id"] = log_item_id or item_id
     policy = {"unknown_items": unknown_items.value, "min_rating": min_rating}
-    log = _read_log(interactions, catalog, columns, policy)
-    work = out.with_name(f"{out.name}.partial")
-    if restart:
-        discard(work)
-    recommender = GenerativeRecommender.fit(catalog, log, chosen, work=work)
-    recommender.save_pretrained(out, overwrite=overwrite)
-    shutil.rmtree(work)
-    _log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
+    log = read_log(interactions, catalog, columns, policy)
+    fit_folder(catalog, log, chosen, out, overwrite=overwrite, restart=restart)
+    log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
 
 
 @app.command(
@@ -196,17 +186,17 @@ def evaluate(
 
     if json_file not in (None, Path("-")):
         require_file(json_file)
-    recommender = _open(folder, device, dtype)
+    recommender = open_recommender(folder, device, dtype, merged=True)
     mine, others = measure(recommender, split.value, tuple(k or (5, 10)), not keep_seen, baselines)
     document = compare(mine, others)
     if json_file == Path("-"):
-        _print_json(document)
+        print_json(document)
         return
     if json_file is not None:
         with atomic_file(json_file) as path:
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     shown = [name for name in mine.metrics if not name.startswith("mrr")]
-    _print(rich_table(mine, others, metrics=shown))
+    print_table(rich_table(mine, others, metrics=shown))
 
 
 @app.command(
@@ -260,25 +250,60 @@ def recommend(
     _check_recommend(history, input_file, output, as_json)
     if output is not None:
         require_output(output)
-    recommender = _open(folder, device, dtype)
+    recommender = open_recommender(folder, device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
     if input_file is not None:
         columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
         policy = {"unknown_items": unknown_items.value}
-        log = _read_log(input_file, recommender.catalog, columns, policy)
+        log = read_log(input_file, recommender.catalog, columns, policy)
         if output is None:
-            _print_json(recommend_users(recommender, log, request))
+            print_json(recommend_users(recommender, log, request))
         else:
             recommend_file(recommender, log, output, request)
-            _log_lines([f"recommendations in {output}"])
+            log_lines([f"recommendations in {output}"])
         return
-    found = recommender.recommend([_ids(history or "")], **request.options())[0]
+    found = recommender.recommend([split_ids(history or "")], **request.options())[0]
     if as_json:
-        _print_json({"recommendations": [vars(item) for item in found]})
+        print_json({"recommendations": [vars(item) for item in found]})
         return
     if not found:
-        _log_lines(["no item is left: everything is seen, denied, or outside --allow and --where"])
-    _print(_recommendations_table(found))
+        log_lines(["no item is left: everything is seen, denied, or outside --allow and --where"])
+    print_table(recommendations_table(found))
+
+
+@app.command(
+    cls=OnceCommand,
+    epilog="[bold]Examples[/]\n\n"
+    "genrec titles runs/shop --history B004756YJA,B004ZT0SSG -n 5\n\n"
+    "genrec titles runs/shop --history B004756YJA --mode grounded --json",
+)
+def titles(
+    folder: Folder,
+    history: Annotated[str, typer.Option(help="One user's item ids, oldest first: ID,ID,…")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Titles wanted.")] = 3,
+    mode: Annotated[
+        Mode, typer.Option(help="Likeliest titles, drawn ones, or one for each recommended item.")
+    ] = Mode.beam,
+    seed: Annotated[int, typer.Option(min=0, help="Of mode sample.")] = 0,
+    as_json: Json = False,
+    device: Device = "auto",
+    dtype: Dtype = None,
+) -> None:
+    """Write titles of the next product, each with the real items nearest to it.
+
+    Needs a recommender whose language model has learned it: genrec fit … tasks.next-title=0.5
+    """
+    from dataclasses import asdict
+
+    from genrec.titles import WritingSettings
+
+    recommender = open_recommender(folder, device, dtype, merged=True)
+    settings = WritingSettings(mode=mode.value, seed=seed)
+    found = recommender.generate_titles([split_ids(history)], n, settings)[0]
+    if as_json:
+        print_json({"titles": [asdict(title) for title in found]})
+        return
+    print_table(titles_table(found))
 
 
 @app.command(
@@ -308,27 +333,42 @@ def inspect(
     if out is not None:
         require_page(out)
     earlier = None if against is None else read_catalog(against)[1]
-    document = inspect_recommender(_open(folder, "cpu"), earlier)
+    document = inspect_recommender(open_recommender(folder, "cpu"), earlier)
     if out is not None:
         write_page(document, folder.resolve().name, out)
-        _log_lines([f"report in {out}"])
+        log_lines([f"report in {out}"])
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     for table in inspection_tables(document):
-        _print(table)
+        print_table(table)
+
+
+@app.command(
+    cls=OnceCommand,
+    epilog="[bold]Example[/]   genrec export runs/shop --out models/shop",
+)
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    base: Annotated[
+        str | None, typer.Option(help="Where a tuned model's base lies now, if it has moved.")
+    ] = None,
+) -> None:
+    """Write the language model, its adapter merged, as Transformers and vLLM read it.
+
+    The folder's README.md holds a program that generates items with it.
+    """
+    from genrec.exporting import export_model
+
+    export_model(folder, out, base=base)
+    log_lines([f"language model in {out}; next: see {out / 'README.md'}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the console script's entry point."""
     with program():
         app(arguments)
-
-
-def _open(folder: Path, device: str, dtype: Dtype = None) -> GenerativeRecommender:
-    from genrec.recommender import GenerativeRecommender
-
-    return GenerativeRecommender.from_pretrained(folder, device=device, dtype=dtype)
 
 
 def _check_recommend(
@@ -340,55 +380,3 @@ def _check_recommend(
         raise InputError("--output goes with --input, and without --json, which prints the result")
     if input_file is not None and output is None and not as_json:
         raise InputError("--input needs --output, the file to write, or --json to print the result")
-
-
-def _read_log(
-    source: Path, catalog: Catalog, columns: dict[str, str], policy: dict[str, Any]
-) -> Interactions:
-    from genrec.config import validate
-    from genrec.data import InteractionColumns, Interactions, LogPolicy
-
-    log = Interactions.read(
-        source,
-        catalog=catalog,
-        columns=validate(InteractionColumns, columns, source="options"),
-        policy=validate(LogPolicy, policy, source="options"),
-    )
-    _log_lines([*log.report.lines(), f"{len(log.histories):,} users"])
-    return log
-
-
-def _ids(words: str) -> list[str]:
-    return [word.strip() for word in words.split(",") if word.strip()]
-
-
-def _recommendations_table(found: Sequence[Recommendation]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Recommendations", title_justify="left")
-    table.add_column("#", justify="right")
-    table.add_column("item_id")
-    table.add_column("title", overflow="fold")
-    table.add_column("score", justify="right")
-    for place, item in enumerate(found, start=1):
-        words = [escape(item.item_id), escape(item.title)]
-        table.add_row(str(place), *words, f"{item.score:.3f}")
-    return table
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    # Piped output has no width of its own: a table must not be folded to 80 columns.
-    console.print(renderable) if console.is_terminal else Console(width=160).print(renderable)
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _log_lines(lines: Sequence[str]) -> None:
-    for line in lines:
-        logging.getLogger("genrec").info("%s", line)

@@ -8,8 +8,6 @@ where the first one stood, and ends with the same weights.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 import sys
@@ -23,10 +21,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from genrec.artifacts import atomic_folder, genrec_version
+from genrec.artifacts import atomic_folder
 from genrec.data.catalog import Catalog
-from genrec.data.histories import Cases
+from genrec.data.histories import Cases, Histories
 from genrec.data.interactions import Interactions
 from genrec.data.split import Split
 from genrec.errors import DataError, InputError
@@ -43,13 +42,59 @@ from genrec.semantic_ids.building import (
 from genrec.semantic_ids.quality import QualityReport
 from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.settings import FitSettings
-from genrec.training import NextItemLoss, TrainingResult, train
+from genrec.training import (
+    HistorySource,
+    NextItemLoss,
+    TaskLoss,
+    TaskSource,
+    TrainingResult,
+    packs,
+    train,
+)
+from genrec.training.processes import agreed_folder, is_main, main_first, wait_for_all
+from genrec.training.sources import Source
 from genrec.vectorizer import Vectorizer, vector_facts
+from genrec.work_folder import claim, data_facts, discard
 
-__all__ = ["discard", "fit"]
+__all__ = ["fit", "fit_folder"]
 
 log = logging.getLogger(__name__)
-_MARKER = "fit.json"
+
+
+def fit_folder(
+    catalog: Catalog,
+    interactions: Interactions,
+    settings: FitSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+) -> GenerativeRecommender:
+    """Fit in a work folder beside `out`, which makes it resumable; save in `out`; tidy up.
+
+    Under ``accelerate launch`` all processes train and the first one writes.
+
+    Args:
+        catalog: the items.
+        interactions: the click log.
+        settings: of the fit.
+        out: recommender folder to make.
+        overwrite: whether an existing one is replaced.
+        restart: whether an unfinished fit is discarded instead of continued.
+
+    Raises:
+        InputError: the data cannot be fitted with these settings, or a folder is in the way.
+    """
+    work = out.with_name(f"{out.name}.partial")
+    if restart and is_main():
+        discard(work)
+    wait_for_all()
+    recommender = fit(catalog, interactions, settings, work=work)
+    if is_main():
+        recommender.save_pretrained(out, overwrite=overwrite)
+        shutil.rmtree(work)
+    wait_for_all()
+    return recommender
 
 
 def fit(
@@ -62,21 +107,15 @@ def fit(
     """
     if work is None:
         with tempfile.TemporaryDirectory(prefix="genrec-") as folder:
-            return _Fit(catalog, interactions, settings, Path(folder)).run()
+            return _Fit(catalog, interactions, settings, agreed_folder(Path(folder))).run()
     fresh = not work.exists()
     try:
         return _Fit(catalog, interactions, settings, work).run()
     except InputError:
         # Nothing to go on with: what was refused before training must not stand in a better fit's way.
-        if fresh and not (work / "checkpoints").exists():
+        if fresh and is_main() and not (work / "checkpoints").exists():
             shutil.rmtree(work, ignore_errors=True)
         raise
-
-
-def discard(work: Path) -> None:
-    """Remove the work folder of an unfinished fit, if `work` is one; anything else stays."""
-    if (work / _MARKER).is_file():
-        shutil.rmtree(work)
 
 
 @dataclass
@@ -92,19 +131,20 @@ class _Fit:
     def run(self) -> GenerativeRecommender:
         """Take the five steps."""
         device = self.settings.torch_device()
-        data = _data_facts(self.catalog, self.interactions)
+        data = data_facts(self.catalog, self.interactions)
         if self.settings.vectors:
             data["vectors"] = vector_facts(self.settings.vectors)
         split = self.settings.split.apply(self.interactions, self.settings.seed)
         _check(self.catalog, self.interactions, split)
-        _claim(self.work, data, self.settings)
-        for note in split.notes:
-            log.info("%s", note)
-        with self._timed("vectors"):
-            vectorizer, vectors = self._vectors(split)
-        with self._timed("semantic_ids"):
-            item_tokenizer, semantic_ids = self._semantic_ids(vectorizer, vectors, split)
-            self._judge(measure_ids(item_tokenizer, semantic_ids, vectors, self.catalog, split))
+        with main_first():  # what it leaves in the work folder, the others find there
+            claim(self.work, data, self.settings)
+            for note in split.notes:
+                log.info("%s", note)
+            with self._timed("vectors"):
+                vectorizer, vectors = self._vectors(split)
+            with self._timed("semantic_ids"):
+                item_tokenizer, semantic_ids = self._semantic_ids(vectorizer, vectors, split)
+                self._judge(measure_ids(item_tokenizer, semantic_ids, vectors, self.catalog, split))
         language_model = LanguageModel.create(
             self.settings.language_model,
             semantic_ids.codes,
@@ -160,23 +200,47 @@ class _Fit:
         self.settings.gate.apply(report)
 
     def _train(self, recommender: GenerativeRecommender, split: Split) -> TrainingResult:
-        loss = NextItemLoss(
-            recommender.language_model,
-            recommender.semantic_ids.codes,
-            recommender.trie,
-            self.settings.search.normalization,
-        )
+        loss, source = self._objective(recommender, split.train)
         validate = self._validator(recommender, split.valid)
         with _training_bar() as report:
             return train(
                 loss,
-                split.train,
+                source,
                 self.settings.training,
                 validate,
                 folder=self.work / "checkpoints",
                 seed=self.settings.seed,
                 report=report,
             )
+
+    def _objective(
+        self, recommender: GenerativeRecommender, train: Histories
+    ) -> tuple[nn.Module, Source]:
+        """The loss, and what it is computed on: histories alone, or a mixture of tasks."""
+        language_model, settings = recommender.language_model, self.settings
+        normalization = settings.search.normalization
+        if not settings.tasks:
+            codes = recommender.semantic_ids.codes
+            levels = len(recommender.semantic_ids.codebook_sizes)
+            return (
+                NextItemLoss(language_model, codes, recommender.trie, normalization),
+                HistorySource(train, settings.training, settings.seed, levels),
+            )
+        packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
+        log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")
+        weight = settings.training.text_weight
+        return (
+            TaskLoss(language_model, recommender.trie, normalization, weight, packing),
+            TaskSource(
+                train,
+                recommender.renderer,
+                list(settings.tasks.values()),
+                language_model.prefix,
+                settings.training,
+                settings.seed,
+                packing,
+            ),
+        )
 
     def _validator(
         self, recommender: GenerativeRecommender, valid: Cases
@@ -185,12 +249,7 @@ class _Fit:
         if not len(valid):
             log.warning("no user has a validation case: the last weights are kept, best or not")
             return None
-        limit = self.settings.validation_users
-        if len(valid) > limit:
-            chosen = np.random.default_rng(self.settings.seed).choice(
-                len(valid), limit, replace=False
-            )
-            valid = valid.take(np.sort(chosen))
+        valid = valid.draw(self.settings.validation_users, self.settings.seed)
         quick = recommender.with_beams(self.settings.validation_beams)
         return lambda: _measure(quick, valid, self.settings).metrics
 
@@ -208,6 +267,7 @@ class _Fit:
                 "stopped_early": result.stopped_early,
                 "curve": result.curve,
             },
+            "throughput": result.throughput,
             "parameters": {"trainable": trainable, "total": total},
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "peak_memory_mib": _peak_memory_mib(),
@@ -248,55 +308,6 @@ def _peak_memory_mib() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
-
-
-def _data_facts(catalog: Catalog, interactions: Interactions) -> dict[str, Any]:
-    """Where the data came from and what it was, so that results can be traced to it."""
-    items = hashlib.sha256()
-    for row in catalog.table.to_pylist():
-        items.update(json.dumps(row, default=str).encode())
-    times, unit = interactions.timestamps, interactions.timestamp_unit
-    events = hashlib.sha256(str(unit).encode())
-    for array in (interactions.histories.items, interactions.histories.offsets, times):
-        events.update(b"" if array is None else array.tobytes())
-    return {
-        "items": {
-            "source": Path(catalog.report.source).name,
-            "rows": len(catalog),
-            "sha256": items.hexdigest(),
-        },
-        "interactions": {
-            "source": Path(interactions.report.source).name,
-            "rows": len(interactions),
-            "users": len(interactions.histories),
-            "sha256": events.hexdigest(),
-        },
-    }
-
-
-def _claim(work: Path, data: dict[str, Any], settings: FitSettings) -> None:
-    """Mark `work` as belonging to this data and these settings, or refuse another fit's folder."""
-    facts = {"genrec": genrec_version(), "data": data, "settings": settings.model_dump(mode="json")}
-    marker, content = work / _MARKER, json.dumps(facts, indent=2) + "\n"
-    if marker.is_file() and marker.read_text(encoding="utf-8") == content:
-        log.info("continuing the fit in %s", work)
-        return
-    if work.exists() and not work.is_dir():
-        raise InputError(f"{work} is in the way of the fit's work folder: move it")
-    others = [path for path in work.iterdir() if path != marker] if work.exists() else []
-    if others and marker.is_file():
-        raise InputError(
-            f"{work} holds an unfinished fit with other data or settings: run that one again to finish "
-            "it, choose another --out, or pass --restart to discard it"
-        )
-    if others:
-        raise InputError(f"{work} is not empty and not a fit's work folder: move it")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        marker.write_text(content, encoding="utf-8")
-    except OSError as error:
-        shutil.rmtree(work, ignore_errors=True)
-        raise InputError(f"{work} cannot be written: {error.strerror}") from None
 
 
 @contextmanager

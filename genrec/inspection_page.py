@@ -17,8 +17,9 @@ from genrec.inspection_plots import (
     collision_plot,
     meaning_plot,
     move_plot,
+    ratio_text,
     require_plots,
-    usage_plot,
+    usage_plots,
 )
 
 __all__ = ["inspection_page", "require_page", "write_page"]
@@ -30,24 +31,39 @@ STYLE = """
   --paper: #14181d; --tint: #1c2229; --warn: #f0a35e; --good: #5fc58f; } }
 body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; }
 p { margin: .3rem 0 .9rem; } p.lead { color: var(--soft); max-width: 48rem; }
-table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; font-size: .92rem; }
+table { border-collapse: collapse; min-width: min(100%, 36rem); margin: .6rem 0 1rem; font-size: .92rem; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: top; font-variant-numeric: tabular-nums; }
-th { color: var(--soft); font-weight: 500; } td.text, th.text { text-align: left; }
-.wide { overflow-x: auto; } .tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; }
-.tile { background: var(--tint); border-radius: .5rem; padding: .7rem 1rem; flex: 1 1 9rem; }
+th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
+td.text, th.text { text-align: left; } td.number { white-space: nowrap; }
+.wide { overflow-x: auto; } summary { color: var(--soft); cursor: pointer; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem;
+  margin: 1.2rem 0; }
+.tile { background: var(--tint); border-radius: .5rem; padding: .7rem 1rem; line-height: 1.35; }
 .tile b { display: block; font-size: 1.35rem; font-weight: 600; } .tile span { color: var(--soft);
   font-size: .85rem; }
 .verdict { border-left: 4px solid var(--good); background: var(--tint); padding: .6rem 1rem; }
 .verdict.warn { border-color: var(--warn); } .verdict ul { margin: .2rem 0; padding-left: 1.2rem; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin: .8rem 0; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0; }
 .plot { max-width: 100%; height: auto; color: var(--ink); }
-.families { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: .8rem; }
+.families { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr));
+  gap: .8rem; }
 .family { background: var(--tint); border-radius: .5rem; padding: .6rem 1rem; font-size: .9rem; }
-.family code { color: var(--soft); } .family ul { margin: .3rem 0; padding-left: 1.1rem; }
+.family ul { margin: .3rem 0; padding-left: 1.1rem; } .family span { float: right; }
+.family span, .family code { color: var(--soft); }
+@media (max-width: 36rem) { body { margin: 1.5rem auto; padding: 0 .8rem; } table { font-size: .8rem; }
+  th, td { padding: .3rem .25rem; } .tiles { grid-template-columns: 1fr 1fr; gap: .6rem; }
+  details td.number { white-space: normal; } }
 """
+
+INTRODUCTION = (
+    "A semantic ID is the name under which the language model knows an item: one code a level, made "
+    "from what the item is. Items that are alike should share their first codes, and no two items all "
+    "of them. This page says how far that holds."
+)
 
 
 def require_page(target: Path) -> None:
@@ -98,19 +114,29 @@ def _head(document: dict[str, Any], name: str) -> str:
     tiles = {
         "items": f"{document['items']:,}",
         "interactions": f"{document['interactions']:,}",
-        "codes a level": " x ".join(map(str, document["codebook_sizes"])),
-        "collide before resolution": f"{report['before']['share']:.1%}",
-        "of the variance lost": "-" if error is None else f"{error:.1%}",
+        **_sizes(document["codebook_sizes"]),
+        "of the items collide at first": f"{report['before']['share']:.1%}",
+        "of the vectors' variance is lost": "-" if error is None else f"{error:.1%}",
     }
     shown = "".join(f"<div class=tile><b>{v}</b><span>{k}</span></div>" for k, v in tiles.items())
-    made = f"{document['item_tokenizer']} on {document['encoder']} vectors, {document['backbone']}"
+    made = (
+        f"Item tokenizer {document['item_tokenizer']}, encoder {document['encoder']}, language model "
+        f"{document['backbone']}."
+    )
     if failures:
         said = "".join(f"<li>{escape(failure)}</li>" for failure in failures)
         verdict = f'<div class="verdict warn">Beyond the quality gate:<ul>{said}</ul></div>'
     else:
-        verdict = "<div class=verdict>Every bound of the quality gate is met.</div>"
-    lead = f"<p class=lead>{escape(made)}</p>"
+        verdict = "<div class=verdict>Quality gate: every bound is met.</div>"
+    lead = f"<p class=lead>{INTRODUCTION} {escape(made)}</p>"
     return f"<h1>Semantic IDs of {escape(name)}</h1>{lead}<div class=tiles>{shown}</div>{verdict}"
+
+
+def _sizes(sizes: Sequence[int]) -> dict[str, str]:
+    """Return how many codes there are, under what that says."""
+    if len(set(sizes)) == 1 and len(sizes) > 1:
+        return {f"codes on each of {len(sizes)} levels": f"{sizes[0]:,}"}
+    return {"codes, level by level": " \u00d7 ".join(f"{size:,}" for size in sizes)}
 
 
 def _collisions(document: dict[str, Any]) -> str:
@@ -118,35 +144,43 @@ def _collisions(document: dict[str, Any]) -> str:
     before, after, moves = report["before"], report["after"], report["moves"]
     rows = [
         ["before resolution", f"{before['items']:,}", f"{before['share']:.1%}", before["largest"]],
-        ["after", f"{after['items']:,}", f"{after['share']:.1%}", after["largest"]],
+        ["after resolution", f"{after['items']:,}", f"{after['share']:.1%}", after["largest"]],
     ]
     counts = _table(["", "items that collide", "of all", "most at once"], rows)
-    worst = [
-        [b["size"], "\u00a0".join(map(str, b["codes"])), " · ".join(b["titles"])]
-        for b in report["worst_buckets"]
-    ]
-    buckets = _table(["items", "codes", "titles"], worst, texts=(2,)) if worst else ""
     plots = [collision_plot(before["sizes"])]
     if moves is not None and moves["items"]:
         plots.append(move_plot(list(moves["percentiles"])))
     return _section(
         "Collisions",
-        "Items to which the item tokenizer gave the same codes, and how they were told apart.",
+        "Items to which the item tokenizer gave the same codes. Each needs its own, so all but one of "
+        "them get other or longer ones, which say no more of what they are: the fewer, the better.",
         counts,
         "" if moves is None else _moves(moves, document["collision_policy"]),
         _plots(plots),
-        buckets,
+        _buckets(report["worst_buckets"]),
     )
+
+
+def _buckets(worst: Sequence[dict[str, Any]]) -> str:
+    if not worst:
+        return ""
+    rows = [
+        [bucket["size"], " ".join(map(str, bucket["codes"])), " · ".join(bucket["titles"])]
+        for bucket in worst
+    ]
+    table = _table(["items", "codes", "titles"], rows, texts=(2,))
+    return f"<details open><summary>Most items with the same codes</summary>{table}</details>"
 
 
 def _moves(moves: dict[str, Any], policy: str) -> str:
     if not moves["items"]:
         return f"<p>The policy {escape(policy)} changed no item's own codes.</p>"
+    last = "all" if moves["last_code_only"] == moves["items"] else f"{moves['last_code_only']:,}"
     return (
-        f"<p>The policy {escape(policy)} changed the codes of {moves['items']:,} items, of "
-        f"{moves['last_code_only']:,} of them the last code only. That adds to the squared error, in "
-        f"units of the vectors' variance: {moves['mean']:.3f} in the mean, {moves['median']:.3f} in "
-        f"the median, {moves['max']:.3f} at most.</p>"
+        f"<p>The policy {escape(policy)} changed the codes of {moves['items']:,} items, for {last} of "
+        "them the last code only. What their new codes stand for is farther from their vectors: by "
+        f"{moves['mean']:.3f} of the vectors' variance in the mean, {moves['median']:.3f} in the median, "
+        f"{moves['max']:.3f} at most.</p>"
     )
 
 
@@ -165,15 +199,16 @@ def _usage(report: dict[str, Any]) -> str:
     ]
     return _section(
         "Use of the codes",
-        "Perplexity: so many equally frequent codes would tell as much. Largest / mean: items of the "
-        "most frequent code over the mean of all codes; 1 is even.",
+        "A code that few items have, or none, is wasted. Perplexity: so many equally frequent codes "
+        "would tell as much; at best it equals the number of codes. Largest / mean: items of the most "
+        "frequent code over the mean of all codes; 1 is even.",
         _table(header, rows),
-        _plots([usage_plot(list(report["levels"]))]),
+        _plots(usage_plots(list(report["levels"]))),
     )
 
 
 def _meaning(report: dict[str, Any]) -> str:
-    kinds = {"same category": report["purity"], "successive in a history": report["agreement"]}
+    kinds = {"same category": report["purity"], "next in a history": report["agreement"]}
     rows = [
         [name, e["length"], f"{e['pairs']:,}", *_shares(e)]
         for name, entries in kinds.items()
@@ -182,20 +217,20 @@ def _meaning(report: dict[str, Any]) -> str:
     ]
     if not rows:
         return ""
-    header = ["", "codes shared", "pairs", "observed", "by chance", "ratio"]
+    header = ["", "first codes shared", "pairs", "observed", "by chance", "times chance"]
     return _section(
         "What a shared prefix means",
-        "Of pairs of items that share their first codes, the share of one category, beside that of any "
-        "two items. Of steps from one item to the next in training histories, the share that keeps the "
-        "first codes, beside that of items drawn as often as these. Vectors that were joined with "
-        "co-occurrence have seen the same steps.",
+        "Do items with the same first codes belong together? Same category: how many pairs of items that "
+        "share their first codes are of one category, beside any two items. Next in a history: how many "
+        "steps from one item to the next in training histories keep the first codes, beside items drawn "
+        "as often as these; vectors that were joined with co-occurrence have seen the same steps.",
         _table(header, rows),
         _plots([meaning_plot(list(report["purity"]), list(report["agreement"]))]),
     )
 
 
 def _shares(entry: dict[str, Any]) -> list[str]:
-    return [f"{entry['observed']:.2%}", f"{entry['chance']:.2%}", f"{entry['ratio']:.1f}"]
+    return [f"{entry['observed']:.2%}", f"{entry['chance']:.2%}", ratio_text(entry["ratio"])]
 
 
 def _neighbors(found: dict[str, Any] | None) -> str:
@@ -203,8 +238,8 @@ def _neighbors(found: dict[str, Any] | None) -> str:
         return ""
     return _section(
         "Neighbours",
-        f"How many of an item's {found['k']} nearest items by cosine are also among the {found['k']} "
-        "that share the longest prefix with it.",
+        f"How many of an item's {found['k']} nearest items by vector (cosine) are also among the "
+        f"{found['k']} that share the most first codes with it.",
         f"<p><b>{found['overlap']:.1%}</b> of them, {found['chance']:.2%} by chance, over "
         f"{found['items']:,} items.</p>",
     )
@@ -215,13 +250,14 @@ def _families(found: Iterable[dict[str, Any]]) -> str:
     for family in found:
         titles = "".join(f"<li><bdi>{escape(title)}</bdi></li>" for title in family["titles"])
         prefix = " ".join(map(str, family["prefix"]))
-        head = f"<code>{prefix} …</code> {family['size']:,} items"
+        head = f"<span>{family['size']:,} items</span>codes <code>{prefix} …</code>"
         cards.append(f"<div class=family>{head}<ul>{titles}</ul></div>")
     if not cards:
         return ""
     return _section(
         "Families",
-        "Items that share a prefix, drawn at random: a large family as often as its items are met.",
+        "Items that share their first codes, families drawn at random: do they look alike? A large family "
+        "is drawn as often as its items are met.",
         f"<div class=families>{''.join(cards)}</div>",
     )
 
@@ -264,7 +300,7 @@ def _table(
 
     def row(tag: str, cells: Sequence[object]) -> str:
         filled = [
-            f"<{tag}{' class=text' if place in texts else ''}><bdi>{escape(str(cell))}</bdi></{tag}>"
+            f"<{tag} class={'text' if place in texts else 'number'}><bdi>{escape(str(cell))}</bdi></{tag}>"
             for place, cell in enumerate(cells)
         ]
         return f"<tr>{''.join(filled)}</tr>"

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["collision_plot", "meaning_plot", "move_plot", "require_plots", "usage_plot"]
+__all__ = [
+    "collision_plot",
+    "meaning_plot",
+    "move_plot",
+    "ratio_text",
+    "require_plots",
+    "usage_plots",
+]
 
 INK = "#010203"
 """Stands for the page's text colour, light or dark, until the SVG is written."""
@@ -34,29 +41,31 @@ def require_plots() -> None:
         raise MissingExtraError("matplotlib", "plots", "a report with plots")
 
 
-def usage_plot(levels: list[dict[str, Any]]) -> str:
+def usage_plots(levels: list[dict[str, Any]]) -> list[str]:
     """Items a code at every level, over the mean: a flat line at 1 is even use."""
+    return [_usage_plot(number, level) for number, level in enumerate(levels)]
+
+
+def _usage_plot(number: int, level: dict[str, Any]) -> str:
+    counts = level["percentiles"][::-1]
+    mean = counts[0] / level["balance"] if counts[0] else 1
+    share = [100 * place / (len(counts) - 1) for place in range(len(counts))]
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots(1, len(levels), sharey=False, squeeze=False)[0]
-        for number, (ax, level) in enumerate(zip(axes, levels, strict=True)):
-            counts = level["percentiles"][::-1]
-            mean = counts[0] / level["balance"] if counts[0] else 1
-            share = [100 * place / (len(counts) - 1) for place in range(len(counts))]
-            ax.fill_between(share, [count / mean for count in counts], color=BLUE, alpha=0.35)
-            ax.plot(share, [count / mean for count in counts], color=BLUE)
-            ax.axhline(1, color=INK, linewidth=0.8, linestyle=":")
-            ax.set(title=f"level {number}", xlabel="codes, most used first (%)")
-            ax.set_ylim(bottom=0)
-        axes[0].set_ylabel("items a code / mean")
+        ax = figure.subplots()
+        ax.fill_between(share, [count / mean for count in counts], color=BLUE, alpha=0.35)
+        ax.plot(share, [count / mean for count in counts], color=BLUE)
+        _reference(ax, "even")
+        ax.set(title=f"level {number}", xlabel="codes, most used first (%)", ylabel="items / mean")
+        ax.set_ylim(bottom=0)
 
-    return _svg("usage", draw, width=max(2.4 * len(levels), 4.5))
+    return _svg(f"use of the codes of level {number}", draw, size=(2.3, 2.0))
 
 
 def collision_plot(sizes: list[list[int]]) -> str:
     """How many tuples had 1, 2, 3 … items before resolution."""
-    edges = [1, 2, 3, 4, 5, 9, 17, 33, 65, 257]
-    names = ["1", "2", "3", "4", "5-8", "9-16", "17-32", "33-64", "65-256", "257+"]
+    edges = [1, 2, 3, 4, 5, 9, 17, 65]
+    names = ["1", "2", "3", "4", "5-8", "9-16", "17-64", "65+"]
     tuples = [0] * len(edges)
     for size, count in sizes:
         tuples[max(place for place, edge in enumerate(edges) if edge <= size)] += count
@@ -68,15 +77,16 @@ def collision_plot(sizes: list[list[int]]) -> str:
         bars = ax.bar(names[:used], tuples[:used], color=colors)
         ax.bar_label(bars, labels=[f"{count:,}" for count in tuples[:used]], color=INK, fontsize=8)
         ax.set_yscale("symlog")
-        ax.margins(y=0.15)
-        ax.set(xlabel="items with the same codes", ylabel="tuples")
+        ax.set_ylim(0, 3 * max(tuples))
+        _plain_numbers(ax)
+        ax.set(xlabel="items with the same codes", ylabel="how often")
 
-    return _svg("collisions", draw)
+    return _svg("how many items have the same codes before resolution", draw)
 
 
 def meaning_plot(purity: list[dict[str, Any]], agreement: list[dict[str, Any]]) -> str:
     """How much likelier than chance a shared prefix goes with a shared category, and with a step."""
-    series = [("same category", purity, BLUE), ("successive in a history", agreement, ORANGE)]
+    series = [("same category", purity, BLUE), ("next in a history", agreement, ORANGE)]
 
     def draw(figure: Figure) -> None:
         ax, shown = figure.subplots(), {1}
@@ -84,19 +94,21 @@ def meaning_plot(purity: list[dict[str, Any]], agreement: list[dict[str, Any]]) 
             known = [entry for entry in entries if entry["pairs"] and entry["ratio"]]
             lengths = [entry["length"] + 0.36 * (place - 0.5) for entry in known]
             shown.update(entry["length"] for entry in known)
-            bars = ax.bar(lengths, [e["ratio"] for e in known], 0.34, color=color, label=name)
-            labels = [f"{entry['ratio']:.1f}" for entry in known]
-            ax.bar_label(bars, labels=labels, color=INK, fontsize=8)
-        ax.axhline(1, color=INK, linewidth=0.8, linestyle=":")
+            heights = [entry["ratio"] - 1 for entry in known]  # from chance up, or down
+            bars = ax.bar(lengths, heights, 0.34, bottom=1, color=color, label=name)
+            labels = [ratio_text(entry["ratio"]) for entry in known]
+            ax.bar_label(bars, labels=labels, color=INK, fontsize=8, padding=1)
         ax.set_yscale("log")
+        _plain_numbers(ax)
+        _reference(ax, "chance")
         ax.set_xticks(sorted(shown))
-        ax.set_xlim(0.4, max(shown) + 0.6)
-        ax.set(xlabel="codes shared", ylabel="times chance")
+        ax.set_xlim(0, max(2, *shown) + (1 if len(shown) > 1 else 0))
+        ax.set(xlabel="first codes shared", ylabel="times chance")
         above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "borderaxespad": 0.2}
         ax.legend(frameon=False, labelcolor=INK, fontsize=8, **above)
         ax.margins(y=0.15)
 
-    return _svg("meaning", draw)
+    return _svg("how much likelier than chance a shared prefix goes with a category or step", draw)
 
 
 def move_plot(distances: list[float]) -> str:
@@ -107,13 +119,35 @@ def move_plot(distances: list[float]) -> str:
         share = [100 * place / (len(distances) - 1) for place in range(len(distances))]
         ax.fill_between(share, distances, color=ORANGE, alpha=0.35)
         ax.plot(share, distances, color=ORANGE)
-        ax.set(xlabel="moved items, nearest first (%)", ylabel="distance / variance")
+        ax.set(xlabel="moved items, nearest first (%)", ylabel="farther by (of the variance)")
+        ax.set_ylim(bottom=min(0, *distances))
 
-    return _svg("moves", draw)
+    return _svg("how far moved items are from their new codes", draw)
 
 
-def _svg(name: str, draw: Callable[[Figure], None], width: float = 4.5) -> str:
-    """Draw a figure and return its ``<svg>`` element: no script, no link, no date."""
+def ratio_text(ratio: float) -> str:
+    """Write a ratio with one digit after the point, large ones without."""
+    return f"{ratio:.1f}" if ratio < 100 else f"{ratio:,.0f}"
+
+
+def _reference(ax: Axes, name: str) -> None:
+    """Draw and name the line at 1, to the right of the data."""
+    ax.axhline(1, color=INK, linewidth=0.8, linestyle="--")
+    ax.annotate(
+        name, (1, 1), (3, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=8
+    )
+
+
+def _plain_numbers(ax: Axes) -> None:
+    """Write 1, 10, 1,000 on a logarithmic axis, not powers."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float] = (4.5, 2.6)) -> str:
+    """Draw a figure of inches and return its ``<svg>`` element: no script, no link, no date."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -128,7 +162,7 @@ def _svg(name: str, draw: Callable[[Figure], None], width: float = 4.5) -> str:
         "axes.spines.right": False,
     }
     with matplotlib.rc_context(style), io.StringIO() as file:
-        figure = Figure(figsize=(width, 2.6), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         for ax in figure.axes:
             _fade(ax)

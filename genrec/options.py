@@ -17,6 +17,7 @@ __all__ = [
     "Folder",
     "ItemId",
     "Json",
+    "Mode",
     "OnceCommand",
     "Part",
     "Timestamp",
@@ -25,6 +26,14 @@ __all__ = [
     "UnknownItems",
     "UserId",
 ]
+
+
+class Mode(StrEnum):
+    """How titles are written."""
+
+    beam = "beam"
+    sample = "sample"
+    grounded = "grounded"
 
 
 class Unknown(StrEnum):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+import os
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from genrec.config import Settings
 from genrec.data.item_text import ItemTemplate
@@ -13,12 +14,13 @@ from genrec.data.vectors import VectorFile
 from genrec.decoding.beam_search import BeamSettings
 from genrec.encoders import EncoderSettings
 from genrec.language_model.backbone import LanguageModelSettings
+from genrec.language_model.tasks import PromptSettings, Task, resolve_tasks
 from genrec.semantic_ids.collaborative import CollaborativeSettings
 from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.quality_gate import QualityGate
 from genrec.semantic_ids.rqkmeans import RQKMeansSettings
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings
-from genrec.training.sft import TrainingSettings
+from genrec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -92,12 +94,31 @@ class FitSettings(Settings):
     """What continues the histories."""
     training: TrainingSettings = TrainingSettings()
     """How it learns."""
+    tasks: dict[str, Task] = Field(default_factory=dict)
+    """What a pretrained language model learns beside the next item, such as ``{next-title: 0.3}``: weights of
+    built-in tasks (see `genrec/language_model/tasks.yaml`), or prompts, answer and weight of your own."""
+    prompts: PromptSettings = PromptSettings()
+    """How much of an item is put into words, with tasks."""
     search: BeamSettings = BeamSettings()
     """How the catalog is searched."""
     validation_users: int = Field(2000, ge=1)
     """Most users in a validation during training, drawn at random."""
     validation_beams: int = Field(20, ge=1)
     """Beams of these validations; fewer than `search.beams` costs less."""
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _whole_tasks(cls, tasks: Any) -> Any:
+        return resolve_tasks(tasks)
+
+    @model_validator(mode="after")
+    def _words_for_tasks(self) -> FitSettings:
+        if self.tasks and self.language_model.backbone == "compact":
+            raise ValueError(
+                "tasks need a language model that knows words, and the compact one knows only codes: give "
+                "language_model.backbone, or leave tasks out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_see(self) -> FitSettings:
@@ -139,7 +160,9 @@ class FitSettings(Settings):
         from genrec.errors import ConfigError
 
         if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            if not torch.cuda.is_available():
+                return torch.device("cpu")
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         try:
             device = torch.device(self.device)
             torch.ones(1, device=device).item()

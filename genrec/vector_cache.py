@@ -1,8 +1,8 @@
-"""Vectors kept on disk by content: the same text through the same encoder is encoded once.
+"""Vectors kept on disk by content: the same text or image through the same encoder is encoded once.
 
-A cache folder holds one subfolder per encoder fingerprint and in it shards of text hashes and
-vectors. A shard is written under another name and renamed, and carries a checksum: a run cut off
-leaves nothing half-written, and a damaged shard is thrown away and made again.
+A cache folder holds one subfolder per encoder fingerprint and in it shards of hashes and vectors. A
+shard is written under another name and renamed, and carries a checksum: a run cut off leaves nothing
+half-written, and a damaged shard is thrown away and made again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from genrec.encoders import TextEncoder
 
-__all__ = ["encode_cached"]
+__all__ = ["cached_vectors", "encode_cached"]
 
 logger = logging.getLogger(__name__)
 
 SHARD = 5_000
-"""Most texts between two writes: what an interrupted run may lose."""
+"""Most texts or images between two writes: what an interrupted run may lose."""
 
 
 def encode_cached(
@@ -39,29 +39,57 @@ def encode_cached(
         texts: N texts; equal ones are encoded once.
         cache_folder: made if absent; may serve many encoders and catalogs.
     """
-    folder = Path(cache_folder) / _digest(encoder.fingerprint())[:32]
     keys = [_digest(text) for text in texts]
-    known = _read(folder)
-    new = list(dict(zip(keys, texts, strict=True)).items())
-    new = [(key, text) for key, text in new if key not in known]
-    for start in range(0, len(new), SHARD):
-        part = dict(new[start : start + SHARD])
-        vectors = encoder.encode(list(part.values()))
-        _write(folder, list(part), vectors)
-        known.update(zip(part, vectors, strict=True))
+
+    def encode(rows: Sequence[int]) -> NDArray[np.float32]:
+        return encoder.encode([texts[row] for row in rows])
+
+    return cached_vectors(encoder.fingerprint(), keys, encode, cache_folder)
+
+
+def cached_vectors(
+    fingerprint: str,
+    keys: Sequence[str],
+    encode: Callable[[Sequence[int]], NDArray[np.float32]],
+    cache_folder: str | Path,
+) -> NDArray[np.float32]:
+    """Return the vectors `(N, D)` of whatever has these `keys`, encoding only what is new.
+
+    Args:
+        fingerprint: of the encoder; changes whenever the vectors would.
+        keys: N SHA-256 hashes of content in hexadecimal; equal ones are encoded once.
+        encode: turns M positions in `keys`, of which there may be none, into vectors `(M, D)`.
+        cache_folder: made if absent.
+    """
     if not keys:
-        return np.empty((0, encoder.dimension), np.float32)
+        return encode([])
+    folder = Path(cache_folder) / _digest(fingerprint)[:32]
+    known = _read(folder)
+    new = [row for key, row in _first_rows(keys).items() if key not in known]
+    for start in range(0, len(new), SHARD):
+        rows = new[start : start + SHARD]
+        part, vectors = [keys[row] for row in rows], encode(rows)
+        _write(folder, part, vectors)
+        known.update(zip(part, vectors, strict=True))
     return np.stack([known[key] for key in keys])
 
 
+def _first_rows(keys: Sequence[str]) -> dict[str, int]:
+    """Return where each key stands first, in their order."""
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    return first
+
+
 def _read(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the vector of every cached text hash; drop shards that are damaged."""
+    """Return the vector of every cached hash; drop shards that are damaged."""
     found: dict[str, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             found.update(_read_shard(path))
         except (OSError, ValueError) as error:
-            logger.warning("%s: damaged, its texts are encoded again (%s)", path, error)
+            logger.warning("%s: damaged, what it held is encoded again (%s)", path, error)
             path.unlink(missing_ok=True)
     return found
 

@@ -34,7 +34,7 @@ from genrec.errors import DataError, RecommenderError
 from genrec.semantic_ids.collaborative import CollaborativeSignal
 from genrec.settings import FitSettings
 
-__all__ = ["Vectorizer", "vector_facts"]
+__all__ = ["Vectorizer", "encode_texts", "vector_facts"]
 
 log = logging.getLogger(__name__)
 _GIVEN = "given_vectors.safetensors"
@@ -77,7 +77,7 @@ class Vectorizer:
         """Vectors `(N, D)` of the catalog that this was fitted on, row by row."""
         parts: list[NDArray[Any]] = []
         if self.encoder is not None:
-            text = _encode(self.encoder, _texts(catalog, settings))
+            text = encode_texts(self.encoder, _texts(catalog, settings))
             weight = settings.encoder.weight
             parts.append(text if weight == 1 else text * np.float32(weight))
         weights = [settings.encoder.image_weight] if settings.encoder.image_column else []
@@ -166,23 +166,21 @@ def _of_files(files: tuple[VectorFile, ...], catalog: Catalog) -> list[NDArray[n
 def _of_images(settings: EncoderSettings, catalog: Catalog) -> list[NDArray[np.float16]]:
     if settings.image_column is None:
         return []
-    columns = catalog.table.column_names
-    if settings.image_column not in columns:
-        raise DataError(
-            f"encoder.image_column names no column of the catalog"
-            f"{nearest(settings.image_column, columns)}; columns: {', '.join(columns)}",
-            source=catalog.report.source,
-            column=settings.image_column,
-        )
-    vectors = image_vectors(settings, catalog.table[settings.image_column].to_pylist())
+    paths = catalog.column(settings.image_column, "encoder.image_column").to_pylist()
+    vectors = image_vectors(settings, paths, cache_folder=_cache_folder())
     if missing := int((~vectors.any(axis=1)).sum()):
         log.info("%s of %s items have no image: zeros there", f"{missing:,}", f"{len(catalog):,}")
     return [unit_rows(vectors).astype(np.float16)]
 
 
-def _encode(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
+def encode_texts(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
     """Vectors of texts; those of a pretrained encoder are kept for other fits and grown catalogs."""
     if isinstance(encoder, TfidfEncoder):
         return encoder.encode(texts)
+    return encode_cached(encoder, texts, _cache_folder())
+
+
+def _cache_folder() -> Path:
+    """Where vectors of pretrained models are kept by content."""
     home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
-    return encode_cached(encoder, texts, os.environ.get("GENREC_CACHE", Path(home) / "genrec"))
+    return Path(os.environ.get("GENREC_CACHE", Path(home) / "genrec"))

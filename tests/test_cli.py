@@ -14,7 +14,7 @@ from genrec import demo
 from genrec.cli import app
 from genrec.inspecting import inspect_recommender, inspection_tables
 
-COMMANDS = ["demo", "fit", "evaluate", "recommend", "inspect"]
+COMMANDS = ["demo", "fit", "evaluate", "recommend", "titles", "inspect", "export"]
 HISTORY = "P0001,P0002,P0003"
 
 

@@ -163,3 +163,24 @@ def test_without_matplotlib_the_message_says_how_to_get_it(monkeypatch, tmp_path
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'genrec\[plots\]'"):
         require_page(tmp_path / "report.html")
+
+
+def test_sizes_of_codebooks_take_little_room(document):
+    for sizes, shown in (
+        ([256] * 4, "256 codes on each of 4 levels"),
+        ([9, 1500], "9 \u00d7 1,500 codes"),
+    ):
+        page = Page(inspection_page(document | {"codebook_sizes": sizes}, "shop"))
+        assert shown in page.text
+
+
+def test_every_level_has_a_plot_of_its_own_and_ratios_are_readable(document):
+    spoilt = copy.deepcopy(document)
+    entry = {"length": 1, "pairs": 9, "observed": 0.5, "chance": 0.1, "ratio": 1234.5}
+    spoilt["quality"] |= {"purity": [entry, entry | {"length": 2, "ratio": 41.26}], "agreement": []}
+    page = Page(inspection_page(spoilt, "shop"))
+    names = {attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"}
+    drawn = {int(name[-1]) for name in names if name.startswith("use of the codes of level")}
+    assert drawn == set(range(len(document["quality"]["levels"])))
+    # The table's cell, and the bar's label.
+    assert page.words.count("1,234") == page.words.count("41.3") == 2

@@ -154,10 +154,14 @@ def test_scale_smoke(tmp_path):
     done = run(["eval/scale.py", "eval/scale_smoke.yaml"], tmp_path)
     runs = tmp_path / "runs"
     assert (runs / "scale_smoke.md").read_text() == done.stdout
-    assert {path.suffix for path in runs.iterdir()} == {".json", ".md", ".png"}
+    assert {path.suffix for path in runs.iterdir()} == {".json", ".md", ".png", ".svg"}
     points = json.loads((runs / "scale_smoke.json").read_text())["points"]
     assert [point["items"] for point in points] == [500, 2000]
     assert all(0.05 < point["peak_gib"] < 4 for point in points)
+    again = ["measured=runs/scale_smoke.json", "out=runs/again.json"]
+    assert run(["eval/scale.py", "eval/scale_smoke.yaml", *again], tmp_path).stdout == done.stdout
+    assert (runs / "again.svg").read_bytes() == (runs / "scale_smoke.svg").read_bytes()
+    assert not (runs / "again.json").exists()
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path):

@@ -271,10 +271,10 @@ def test_a_fits_fingerprint_sees_times_and_every_column(shop):
     from dataclasses import replace
 
     from genrec.data import Catalog
-    from genrec.fitting import _data_facts
+    from genrec.work_folder import data_facts
 
-    facts = _data_facts(shop.catalog, shop.log)
+    facts = data_facts(shop.catalog, shop.log)
     later = replace(shop.log, timestamps=shop.log.timestamps + 1)
-    assert _data_facts(shop.catalog, later)["interactions"] != facts["interactions"]
+    assert data_facts(shop.catalog, later)["interactions"] != facts["interactions"]
     fewer = Catalog.from_table(shop.catalog.table.drop_columns(["price"]))
-    assert _data_facts(fewer, shop.log)["items"]["sha256"] != facts["items"]["sha256"]
+    assert data_facts(fewer, shop.log)["items"]["sha256"] != facts["items"]["sha256"]

@@ -21,6 +21,13 @@ from genrec.vectorizer import Vectorizer
 TRAIN = Histories.of([[0, 1], [2, 3]])
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """No test reads or fills the vectors that the user keeps."""
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def catalog():
     titles = ["red tent", "blue tent", "red rope", "tin cup"]
@@ -281,5 +288,108 @@ class TestImages:
 
     def test_a_missing_column_is_refused(self, catalog):
         settings = settings_of(encoder={"image_column": "titel", "image_model": "clip"})
-        with pytest.raises(DataError, match=r"'titel'.*did you mean 'title'"):
+        with pytest.raises(DataError, match=r"image_column names no column .*did you mean 'title'"):
             Vectorizer.fit(catalog, TRAIN, settings)
+
+
+class CountingModel:
+    """Its vectors are an image's mean colour; remembers which it was asked for."""
+
+    modalities = ("text", "image")
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, images, normalize_embeddings=False, **_):
+        colors = np.array([np.asarray(image, np.float32).mean(axis=(0, 1)) for image in images])
+        if normalize_embeddings:  # the blank image that tells the dimension is none of the items'
+            self.asked += [tuple(color) for color in colors.astype(int).tolist()]
+            colors /= np.linalg.norm(colors, axis=1, keepdims=True)
+        return colors
+
+
+class TestImageCache:
+    RED, BLUE, GREEN = (250, 10, 10), (10, 10, 250), (10, 250, 10)
+
+    @pytest.fixture
+    def model(self, monkeypatch):
+        model = CountingModel()
+        encoder = "genrec.encoders.pretrained.SentenceTransformerEncoder"
+        monkeypatch.setattr(f"{encoder}._load_model", lambda _: model)
+        # The commit of a hub model, which a loaded one tells.
+        monkeypatch.setattr(f"{encoder}._revision", lambda self: self.settings.revision or "v1")
+        return model
+
+    @pytest.fixture
+    def pictures(self, tmp_path):
+        from PIL import Image
+
+        for name, color in {"red": self.RED, "blue": self.BLUE, "green": self.GREEN}.items():
+            Image.new("RGB", (8, 8), color).save(tmp_path / f"{name}.png")
+        return tmp_path
+
+    @pytest.fixture
+    def encode(self, pictures, cache):
+        """Encode images by their files' names, kept in the cache."""
+
+        def encode(*names, **more):
+            values = {"image_model": "shop/clip", "image_folder": pictures, "batch_size": 2} | more
+            return image_vectors(EncoderSettings(**values), names, "cpu", cache)
+
+        return encode
+
+    def test_each_content_is_encoded_once(self, model, encode, pictures):
+        (pictures / "copy.png").write_bytes((pictures / "red.png").read_bytes())
+        names = ("red.png", None, "blue.png", "copy.png", "red.png")
+        first = encode(*names)
+        assert model.asked == [self.RED, self.BLUE]
+        np.testing.assert_allclose(lengths(first), [1, 0, 1, 1, 1], rtol=1e-6)
+        assert first[0].argmax() == 0
+        assert first[2].argmax() == 2
+        np.testing.assert_array_equal(first[3], first[0])
+        np.testing.assert_array_equal(encode(*names), first)
+        assert len(model.asked) == 2
+
+    def test_only_what_is_new_is_encoded(self, model, encode, pictures):
+        encode("red.png", "blue.png")
+        model.asked.clear()
+        (pictures / "blue.png").write_bytes((pictures / "green.png").read_bytes())
+        (pictures / "red.png").rename(pictures / "moved.png")
+        assert encode("moved.png", "blue.png").argmax(axis=1).tolist() == [0, 1]
+        assert model.asked == [self.GREEN]
+
+    @pytest.mark.parametrize(
+        "other",
+        [{"name": "shop/clip", "image_model": None, "revision": "v2"}, {"image_model": "x"}],
+    )
+    def test_another_model_or_revision_shares_nothing(self, model, encode, other):
+        encode("red.png")
+        encode("red.png", **other)
+        assert model.asked == [self.RED, self.RED]
+
+    def test_no_image_at_all_has_the_models_dimension(self, model, encode):
+        np.testing.assert_array_equal(encode(None, " "), np.zeros((2, 3)))
+
+    def test_a_second_fit_reads_the_cache(self, model, pictures):
+        table = pa.table(
+            {"item_id": ["a", "b"], "title": ["tin", "cup"], "picture": ["red.png", None]}
+        )
+        images = {
+            "image_column": "picture",
+            "image_folder": str(pictures),
+            "image_model": "shop/clip",
+        }
+        settings = settings_of(encoder=images | {"weight": 0, "image_weight": 1})
+        parts = [
+            Vectorizer.fit(Catalog.from_table(table), TRAIN, settings).given[0] for _ in range(2)
+        ]
+        np.testing.assert_array_equal(*parts)
+        assert model.asked == [self.RED]
+
+    @pytest.mark.parametrize(
+        ("name", "says"),
+        [("no.png", r"no\.png, row 2: no such image"), (".", "row 2: the image cannot be read")],
+    )
+    def test_a_file_that_cannot_be_read_is_named(self, model, encode, name, says):
+        with pytest.raises(DataError, match=says):
+            encode("red.png", name)

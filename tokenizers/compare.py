@@ -43,7 +43,7 @@ def main(config: Config) -> None:
     catalog, log = config.data.read()
     done = json.loads(config.out.read_text())["rows"] if config.out.exists() else {}
     for name, settings in wanted.items():
-        asked = settings.model_dump(mode="json")
+        asked = settings.model_dump(mode="json", exclude_defaults=True)
         if done.get(name, {}).get("settings") != asked:
             began = time.perf_counter()
             recommender = GenerativeRecommender.fit(catalog, log, settings)

@@ -4,19 +4,19 @@
     accelerate launch train/sft.py train/sft_lora.yaml
 
 Everything under `fit` is a setting of `genrec fit`, and the folder is the same. A run that was interrupted
-goes on where it stood when the same command is given again. More than one process has not been measured.
+goes on where it stood when the same command is given again, by as many processes.
 """
 
 import json
-import shutil
 from pathlib import Path
 
-from genrec import FitSettings, GenerativeRecommender
+from genrec import FitSettings
 from genrec.artifacts import require_free
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
-from genrec.fitting import discard
+from genrec.fitting import fit_folder
 from genrec.recipe import run_recipe
+from genrec.training.processes import is_main
 
 
 class Config(Settings):
@@ -35,16 +35,15 @@ class Config(Settings):
 
 
 def main(config: Config) -> None:
-    """Fit in a work folder beside `out`, which is what makes it resumable; save; tidy up."""
+    """Fit, save, and say what came of it."""
     advice = "choose another out, or set overwrite=true"
     require_free(config.out, overwrite=config.overwrite, advice=advice)
     catalog, log = config.data.read()
-    work = config.out.with_name(f"{config.out.name}.partial")
-    if config.restart:
-        discard(work)
-    recommender = GenerativeRecommender.fit(catalog, log, config.fit, work=work)
-    recommender.save_pretrained(config.out, overwrite=config.overwrite)
-    shutil.rmtree(work)
+    recommender = fit_folder(
+        catalog, log, config.fit, config.out, overwrite=config.overwrite, restart=config.restart
+    )
+    if not is_main():
+        return
     shown = {
         name: recommender.metrics[name] for name in ("parameters", "seconds", "peak_memory_mib")
     }

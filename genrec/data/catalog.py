@@ -119,6 +119,26 @@ class Catalog:
         texts = render(self.table, template or ItemTemplate())
         return [text or item_id for text, item_id in zip(texts, self.item_ids, strict=True)]
 
+    def column(self, name: str, asked_by: str) -> pa.ChunkedArray:
+        """Return a column `(N,)` of the table.
+
+        Args:
+            name: of the column.
+            asked_by: the setting or condition that names it, for the message.
+
+        Raises:
+            DataError: the catalog lacks it; says who asked, the nearest name and all there are.
+        """
+        columns = self.table.column_names
+        if name not in columns:
+            raise DataError(
+                f"{asked_by} names no column of the catalog{nearest(name, columns)}; "
+                f"columns: {', '.join(columns)}",
+                source=self.report.source,
+                column=name,
+            )
+        return self.table[name]
+
     def labels(self, field: str = "categories") -> NDArray[np.int64] | None:
         """Return one integer per item, equal where the deepest category is equal.
 
@@ -194,13 +214,8 @@ class Catalog:
         return f"; similar ids: {', '.join(map(repr, near))}" if near else ""
 
     def _attribute(self, condition: Condition) -> Attribute:
-        name, columns = condition.column, self.table.column_names
-        if name not in columns:
-            raise DataError(
-                f"condition {str(condition)!r} names no column of the catalog{nearest(name, columns)}; "
-                f"columns: {', '.join(columns)}",
-                column=name,
-            )
+        name = condition.column
+        self.column(name, f"condition {str(condition)!r}")
         if name not in self._attributes:
             self._attributes[name] = Attribute.of(self.table, name)
         return self._attributes[name]

@@ -81,6 +81,13 @@ class Cases:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def draw(self, most: int | None, seed: int) -> Cases:
+        """Keep at most so many, drawn at random, in their order; None keeps all."""
+        if most is None or len(self) <= most:
+            return self
+        chosen = np.random.default_rng(seed).choice(len(self), most, replace=False)
+        return self.take(np.sort(chosen))
+
     def take(self, cases: NDArray[np.integer]) -> Cases:
         """Return the cases at the given positions, in that order."""
         return Cases(self.users[cases], self.histories.take(cases), self.targets[cases])

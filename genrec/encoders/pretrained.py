@@ -100,9 +100,12 @@ class SentenceTransformerEncoder:
 
     def fingerprint(self) -> str:
         """Return name, revision and settings; for a local model a hash of its files."""
+        return f"sentence-transformers-{self.source()}-{self.settings.max_tokens}"
+
+    def source(self) -> str:
+        """Return name and revision of the model; for a local one a hash of its files."""
         path = self._path()
-        source = _hash_folder(path) if path is not None else f"{self._name()}@{self._revision()}"
-        return f"sentence-transformers-{source}-{self.settings.max_tokens}"
+        return _hash_folder(path) if path is not None else f"{self._name()}@{self._revision()}"
 
     def _name(self) -> str:
         return self.settings.name

@@ -69,9 +69,14 @@ def make_encoder(settings: EncoderSettings | None = None, device: str = "auto") 
 
 
 def image_vectors(
-    settings: EncoderSettings, paths: Sequence[object], device: str = "auto"
+    settings: EncoderSettings,
+    paths: Sequence[object],
+    device: str = "auto",
+    cache_folder: str | Path | None = None,
 ) -> NDArray[np.float32]:
     """Return vectors `(N, D)` of the images at N paths, 0 where a path is missing or blank.
+
+    With a `cache_folder`, only images whose content the model has not seen before are encoded.
 
     Raises:
         InputError: the model cannot be loaded or reads no images, or an image cannot be read.
@@ -86,7 +91,7 @@ def image_vectors(
         batch_size=settings.batch_size,
         max_tokens=settings.max_tokens,
     )
-    return encode_images(files, model, device)
+    return encode_images(files, model, device, cache_folder)
 
 
 def load_encoder(folder: str | Path, device: str = "auto") -> TextEncoder:

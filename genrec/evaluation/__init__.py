@@ -1,6 +1,6 @@
-"""Item-level evaluation: rankings, metrics with confidence intervals, and the baselines to beat.
+"""Evaluation of rankings and of written titles: metrics with confidence intervals, baselines to beat.
 
-Everything works on catalog indices; nothing here knows training or language models.
+Rankings are of catalog indices, titles are text; nothing here knows training or language models.
 """
 
 from genrec.evaluation.bootstrap import Bootstrap
@@ -10,6 +10,20 @@ from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
 from genrec.evaluation.report import markdown_table, rich_table
 from genrec.evaluation.selection import top_k, top_k_sparse
+from genrec.evaluation.title_baselines import (
+    choose_title_length,
+    last_titles,
+    shortened,
+    top_item_titles,
+)
+from genrec.evaluation.title_evaluation import (
+    TitleEvaluation,
+    TitleSettings,
+    TitleTargets,
+    bleu_difference,
+    evaluate_titles,
+)
+from genrec.evaluation.title_report import TitleComparison, compare_titles
 
 __all__ = [
     "Audit",
@@ -18,17 +32,28 @@ __all__ = [
     "Protocol",
     "Ranker",
     "Ranking",
+    "TitleComparison",
+    "TitleEvaluation",
+    "TitleSettings",
+    "TitleTargets",
     "audit",
+    "bleu_difference",
+    "choose_title_length",
     "compare",
+    "compare_titles",
     "coverage",
     "evaluate",
+    "evaluate_titles",
     "hit",
+    "last_titles",
     "markdown_table",
     "mrr",
     "ndcg",
     "rank_of_target",
     "recall",
     "rich_table",
+    "shortened",
+    "top_item_titles",
     "top_k",
     "top_k_sparse",
 ]

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from genrec.config import Settings
 
-__all__ = ["Bootstrap", "confidence_intervals"]
+__all__ = ["Bootstrap", "confidence_intervals", "interval", "resampled_sums"]
 
 CHUNK_CELLS = 2**21
 
@@ -40,10 +40,40 @@ def confidence_intervals(
         users: `(C,)` whose case it is.
         bootstrap: number of samples, confidence and seed.
     """
-    contributions, weights = _contributions(values, users)
-    means = _resampled_means(contributions, weights, bootstrap)
+    sums = resampled_sums(values, users, bootstrap)
+    return interval(sums[:, :-1] / sums[:, -1:], bootstrap)
+
+
+def interval(samples: NDArray[np.float64], bootstrap: Bootstrap) -> NDArray[np.float64]:
+    """Return the lower and upper end `(2, m)` of m metrics' values `(samples, m)`."""
     tail = (1 - bootstrap.confidence) / 2
-    return np.quantile(means, [tail, 1 - tail], axis=0)
+    return np.asarray(np.quantile(samples, [tail, 1 - tail], axis=0))
+
+
+def resampled_sums(
+    values: NDArray[np.float64], users: NDArray[np.int64], bootstrap: Bootstrap
+) -> NDArray[np.float64]:
+    """Draw as many users as there are, with replacement, `samples` times, and sum their cases.
+
+    For what is no mean over cases, such as corpus BLEU: it is computed from sums.
+
+    Args:
+        values: `(C, m)`, m numbers of C >= 1 cases.
+        users: `(C,)` whose case it is.
+        bootstrap: number of samples and seed.
+
+    Returns:
+        `(samples, m + 1)` sums, the number of cases drawn last.
+    """
+    contributions, weights = _contributions(values, users)
+    rng = np.random.default_rng(bootstrap.seed)
+    drawn = int(weights.sum())
+    step = max(1, CHUNK_CELLS // len(weights))
+    sums = []
+    for start in range(0, bootstrap.samples, step):
+        size = min(step, bootstrap.samples - start)
+        sums.append(rng.multinomial(drawn, weights / drawn, size=size) @ contributions)
+    return np.concatenate(sums)
 
 
 def _contributions(
@@ -59,18 +89,3 @@ def _contributions(
     sums = np.stack([np.bincount(user, column, len(names)) for column in cases.T], axis=1)
     distinct, counts = np.unique(sums.astype(np.float64), axis=0, return_counts=True)
     return distinct, counts
-
-
-def _resampled_means(
-    contributions: NDArray[np.float64], weights: NDArray[np.int64], bootstrap: Bootstrap
-) -> NDArray[np.float64]:
-    """Draw as many users as there are, with replacement, `samples` times; means `(samples, m)`."""
-    rng = np.random.default_rng(bootstrap.seed)
-    users = int(weights.sum())
-    step = max(1, CHUNK_CELLS // len(weights))
-    means = []
-    for start in range(0, bootstrap.samples, step):
-        size = min(step, bootstrap.samples - start)
-        sums = rng.multinomial(users, weights / users, size=size) @ contributions
-        means.append(sums[:, :-1] / sums[:, -1:])
-    return np.concatenate(means)

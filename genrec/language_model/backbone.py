@@ -1,73 +1,38 @@
-"""The causal language model: a compact one made here, or any pretrained one with LoRA.
+"""The causal language model: a compact one made here, or any pretrained one, tuned.
 
-Both are Transformers `PreTrainedModel`s and take the same path from here on. A pretrained model keeps its
-weights; what trains is a LoRA adapter (Hu et al. 2021) and the rows of the new code tokens
-(peft's `trainable_token_indices`), with tied and untied heads alike.
+Both are Transformers `PreTrainedModel`s and take the same path from here on. Of a pretrained model a LoRA
+adapter trains, or all of it, or the rows of the new code tokens alone (see `genrec.language_model.tuning`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
-from genrec.config import Settings
-from genrec.errors import InputError, RecommenderError
+from genrec.errors import ConfigError, InputError, RecommenderError
+from genrec.language_model import tuning
+from genrec.language_model.compact import CompactSettings, compact_model, compact_tokenizer
+from genrec.language_model.pretrained import (
+    WHERE_A_BASE_MAY_LIE,
+    BaseRecord,
+    grow_tables,
+    pretrained_model,
+    pretrained_tokenizer,
+)
+from genrec.language_model.settings import LanguageModelSettings
+from genrec.language_model.tuning import LoraSettings
 from genrec.language_model.vocabulary import CodeVocabulary, code_geometry, initialise_rows
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["CompactSettings", "LanguageModel", "LanguageModelSettings", "LoraSettings"]
-
-
-class CompactSettings(Settings):
-    """Shape of the compact language model (a GPT-2 architecture: it has dropout everywhere)."""
-
-    width: int = Field(128, ge=8, multiple_of=4)
-    """Hidden size D; a multiple of `heads`."""
-    layers: int = Field(3, ge=1)
-    """Transformer blocks."""
-    heads: int = Field(4, ge=1)
-    """Attention heads."""
-    dropout: float = Field(0.2, ge=0, lt=1)
-    """Dropout of embeddings, attention and residual branches."""
-
-
-class LoraSettings(Settings):
-    """The adapter that is trained on a pretrained model."""
-
-    rank: int = Field(16, ge=1)
-    """Rank of the update of each linear layer."""
-    alpha: int = Field(32, ge=1)
-    """Scale of the update, over `rank`."""
-    dropout: float = Field(0.05, ge=0, lt=1)
-    """Dropout in front of the update."""
-
-
-class LanguageModelSettings(Settings):
-    """Which causal language model continues the histories."""
-
-    backbone: str = "compact"
-    """``compact``, or a pretrained causal LM: a Hugging Face hub name or a local path."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub model."""
-    tuning: Literal["lora", "full"] = "lora"
-    """What trains of a pretrained model (the compact one always trains whole)."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of a pretrained model's weights."""
-    instruction: str = "A shopper chose these products, oldest first:"
-    """Words in front of the history, for a pretrained model."""
-    compact: CompactSettings = CompactSettings()
-    """Shape of the compact model."""
-    lora: LoraSettings = LoraSettings()
-    """Adapter of a pretrained model."""
 
 
 @dataclass
@@ -79,17 +44,20 @@ class LanguageModel:
         tokenizer: the LM's tokenizer with the code tokens added.
         vocabulary: the codes' tokens.
         prefix: LM tokens in front of every history (at least one).
+        base: the pretrained weights that an adapter was tuned on; None where weights are saved whole.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     vocabulary: CodeVocabulary
     prefix: list[int]
+    base: BaseRecord | None = None
+    _paused: list[torch.nn.Parameter] = field(default_factory=list, init=False, repr=False)
 
     @property
     def core(self) -> PreTrainedModel:
         """The Transformers model itself; LoRA layers, if any, are inside it."""
-        return self.model.get_base_model() if _is_peft(self.model) else self.model
+        return self.model.get_base_model() if tuning.is_adapted(self.model) else self.model
 
     @property
     def max_tokens(self) -> int | None:
@@ -97,20 +65,82 @@ class LanguageModel:
         limit = getattr(self.core.config, "max_position_embeddings", None)
         return int(limit) if limit else None
 
+    @property
+    def quantized(self) -> bool:
+        """Whether linear layers are kept in 8 or 4 bits."""
+        return bool(getattr(self.core, "is_quantized", False))
+
     def parameters(self) -> tuple[int, int]:
         """Count the parameters that train, and all."""
         sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
         return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
 
     def to(self, device: torch.device, dtype: str | None = None) -> None:
-        """Move to a device, in another precision where `dtype` names one."""
-        self.model.to(device=device, dtype=None if dtype is None else getattr(torch, dtype))
+        """Move to a device, in another precision where `dtype` names one.
+
+        Raises:
+            ConfigError: a quantized model was asked for another precision.
+        """
+        if dtype is not None and self.quantized:
+            raise ConfigError(
+                f"dtype = {dtype!r}: a quantized model computes as it was trained; leave dtype out"
+            )
+        self.model.to(device)
+        if dtype is not None:
+            self.model.to(getattr(torch, dtype))
+
+    def train_only_codes(self, only: bool) -> None:
+        """Freeze everything but the code tokens' rows (a warm-up of these), or end that.
+
+        Exact for every tuning: no other parameter gets a gradient, and an optimizer that was made before
+        leaves all of them alone, weight decay included. Calling it twice is calling it once.
+
+        Raises:
+            InputError: the rows are no parameters of their own: the model is compact, merged, or was read
+                for use.
+        """
+        rows = tuning.code_rows(self.model)
+        if only and not rows:
+            raise InputError(
+                "the code tokens' rows cannot train alone here: that takes a pretrained language model "
+                "(language_model.backbone) which is about to be tuned"
+            )
+        for parameter in self._paused:
+            parameter.requires_grad_(True)
+        self._paused = []
+        if only:
+            own = {id(row) for row in rows}
+            trains = [p for p in self.model.parameters() if p.requires_grad]
+            self._paused = [p for p in trains if id(p) not in own]
+        for parameter in self._paused:
+            parameter.requires_grad_(False)
+            parameter.grad = None  # an optimizer steps on whatever it finds
+
+    def merged(self) -> LanguageModel:
+        """Copy, with adapter and code rows written into the weights: a plain Transformers model.
+
+        The logits stay the same but for rounding, and passes get cheaper. The original is untouched.
+
+        Raises:
+            InputError: the model is quantized; its weights cannot take the updates.
+        """
+        if self.quantized:
+            raise InputError(
+                "a quantized language model cannot be merged: read it with quantization = none first"
+            )
+        model = copy.deepcopy(self.model)
+        return replace(
+            self, model=tuning.merge(model) if tuning.is_adapted(model) else model, base=None
+        )
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors; for LoRA the adapter only) and tokenizer."""
-        # The adapter holds the code rows already; peft would add the whole resized tables to it.
-        options = {"save_embedding_layers": False} if _is_peft(self.model) else {}
-        self.model.save_pretrained(folder, **options)
+        """Write weights (safetensors; of an adapter only what it adds to its base model) and tokenizer."""
+        if self.base is not None:
+            tuning.save_adapter(self.model, folder)
+            self.base.save(folder)
+        else:
+            plain = self.merged() if tuning.is_adapted(self.model) else self
+            plain.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     @classmethod
@@ -133,151 +163,98 @@ class LanguageModel:
             codebook_sizes: codes of each level.
             max_items: longest history, in items; sets the compact model's number of positions.
             seed: of all initial weights.
+
+        Raises:
+            RecommenderError: the backbone cannot be found.
+            ConfigError: it cannot be quantized or checkpointed as the settings want.
         """
         compact = settings.backbone == "compact"
-        tokenizer = _compact_tokenizer() if compact else _pretrained_tokenizer(settings)
+        tokenizer = compact_tokenizer() if compact else pretrained_tokenizer(settings)
         vocabulary = CodeVocabulary.extend(tokenizer, codebook_sizes)
         positions = (max_items + 1) * len(codebook_sizes) + 1
+        base = None
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = (
-                _compact(settings.compact, len(tokenizer), positions)
-                if compact
-                else _pretrained(settings)
-            )
-            if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-                model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            if compact:
+                model = compact_model(settings.compact, len(tokenizer), positions)
+            else:
+                model = pretrained_model(settings)
+                base = BaseRecord.of(settings, model)
+                grow_tables(model, len(tokenizer))
             initialise_rows(model, vocabulary, code_geometry(codes, vectors, codebook_sizes), seed)
-            if not compact and settings.tuning == "lora":
-                model = _with_lora(model, settings, vocabulary)
-        return cls(
-            model,
-            tokenizer,
-            vocabulary,
-            _prefix(tokenizer, "" if compact else settings.instruction),
-        )
+            if not compact:
+                model = tuning.add_adapter(model, settings, vocabulary)
+        base = None if settings.tuning == "full" else base
+        made = cls(model, tokenizer, vocabulary, _prefix(tokenizer, settings), base)
+        if settings.gradient_checkpointing:
+            tuning.checkpoint_activations(made.core)
+        return made
 
     @classmethod
     def load(
-        cls, folder: Path, settings: LanguageModelSettings, codebook_sizes: tuple[int, ...]
+        cls,
+        folder: Path,
+        settings: LanguageModelSettings,
+        codebook_sizes: tuple[int, ...],
+        *,
+        merged: bool = False,
     ) -> LanguageModel:
-        """Read what `save` wrote; a LoRA adapter is put back on its base model, in evaluation mode."""
+        """Read what `save` wrote, in evaluation mode.
+
+        Args:
+            folder: with weights or an adapter, and the tokenizer.
+            settings: those it was made with; `backbone` may name another place of the same base model.
+            codebook_sizes: codes of each level.
+            merged: write an adapter into the weights of its base model, which makes passes cheaper and
+                rounds differently. A quantized base model keeps its adapter beside it.
+
+        Raises:
+            RecommenderError: the tokenizer lacks a code, or the base model is gone or another.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
         vocabulary = CodeVocabulary.of(tokenizer, codebook_sizes)
-        compact = settings.backbone == "compact"
+        base = None
         if (folder / "adapter_config.json").exists():
-            from peft import PeftModel
-
-            base = _pretrained(settings)
-            if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:
-                base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-            model = PeftModel.from_pretrained(base, folder)
+            model, base = _adapted(folder, settings, len(tokenizer))
         else:
-            dtype = torch.float32 if compact else getattr(torch, settings.dtype)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+            dtype = "float32" if settings.backbone == "compact" else settings.dtype
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True
+            )
         model.eval()
-        return cls(
-            model,
-            tokenizer,
-            vocabulary,
-            _prefix(tokenizer, "" if compact else settings.instruction),
-        )
+        language_model = cls(model, tokenizer, vocabulary, _prefix(tokenizer, settings), base)
+        if merged and base is not None and not language_model.quantized:
+            return replace(language_model, model=tuning.merge(model), base=None)
+        return language_model
 
 
-def _is_peft(model: nn.Module) -> bool:
-    return hasattr(model, "peft_config") and hasattr(model, "get_base_model")
-
-
-def _compact_tokenizer() -> PreTrainedTokenizerBase:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    words = Tokenizer(WordLevel({"<s>": 0, "<unk>": 1}, unk_token="<unk>"))  # noqa: S106 a token, no secret
-    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", unk_token="<unk>")  # noqa: S106
-
-
-def _compact(shape: CompactSettings, tokens: int, positions: int) -> PreTrainedModel:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    if shape.width % shape.heads:
-        raise InputError(
-            f"language_model.compact.width = {shape.width} must be a multiple of heads = {shape.heads}"
-        )
-    config = GPT2Config(
-        vocab_size=tokens,
-        n_positions=positions,
-        n_embd=shape.width,
-        n_layer=shape.layers,
-        n_head=shape.heads,
-        resid_pdrop=shape.dropout,
-        embd_pdrop=shape.dropout,
-        attn_pdrop=shape.dropout,
-        activation_function="relu",
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    return GPT2LMHeadModel(config)
-
-
-def _pretrained(settings: LanguageModelSettings) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    dtype = getattr(torch, settings.dtype)
-    model: PreTrainedModel = _from_hub(
-        AutoModelForCausalLM, settings, dtype=dtype, use_safetensors=True
-    )
-    return model
-
-
-def _pretrained_tokenizer(settings: LanguageModelSettings) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    return _from_hub(AutoTokenizer, settings)
-
-
-def _from_hub(kind: Any, settings: LanguageModelSettings, **options: Any) -> Any:
+def _adapted(
+    folder: Path, settings: LanguageModelSettings, tokens: int
+) -> tuple[PreTrainedModel, BaseRecord]:
+    """Put the adapter in `folder` on its base model, once that has proved to be the same."""
+    record = BaseRecord.load(folder)
+    settings = record.pinned(settings)
     try:
-        return kind.from_pretrained(settings.backbone, revision=settings.revision, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        model = pretrained_model(settings)
+    except RecommenderError as error:
         raise RecommenderError(
-            f"language_model.backbone = {settings.backbone!r} is neither 'compact', nor a local folder with "
-            f"a causal language model, nor a hub model that can be reached from here: {reason}"
+            f"{folder} holds what was tuned on {record.name!r}, without which it is of no use: {error}. "
+            f"{WHERE_A_BASE_MAY_LIE}"
         ) from None
+    found = BaseRecord.of(settings, model)
+    record.check(found)
+    with torch.random.fork_rng():  # rows that are made here are drawn, and then replaced
+        grow_tables(model, tokens)
+        model = tuning.load_adapter(model, folder)
+    tuning.fold_code_rows(model)
+    return model, found
 
 
-def _with_lora(
-    model: PreTrainedModel, settings: LanguageModelSettings, vocabulary: CodeVocabulary
-) -> PreTrainedModel:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=settings.lora.rank,
-        lora_alpha=settings.lora.alpha,
-        lora_dropout=settings.lora.dropout,
-        target_modules="all-linear",
-        trainable_token_indices=_trainable_tokens(model, vocabulary),
-        revision=settings.revision,
-    )
-    return get_peft_model(model, config)
-
-
-def _trainable_tokens(model: PreTrainedModel, vocabulary: CodeVocabulary) -> dict[str, list[int]]:
-    """New rows by layer: peft follows a tied head by itself, an untied one must be named."""
-    names = {module: name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
-    table, head = model.get_input_embeddings(), model.get_output_embeddings()
-    layers = [table] if head.weight is table.weight else [table, head]
-    return {names[layer]: vocabulary.all_tokens for layer in layers}
-
-
-def _prefix(tokenizer: PreTrainedTokenizerBase, instruction: str) -> list[int]:
-    tokens = (
-        list(tokenizer(instruction, add_special_tokens=False)["input_ids"]) if instruction else []
-    )
+def _prefix(tokenizer: PreTrainedTokenizerBase, settings: LanguageModelSettings) -> list[int]:
+    words = "" if settings.backbone == "compact" else settings.instruction
+    tokens = list(tokenizer(words, add_special_tokens=False)["input_ids"]) if words else []
     start = tokenizer.bos_token_id
     tokens = tokens if start is None else [start, *tokens]
     return tokens or [tokenizer.eos_token_id or 0]

@@ -44,9 +44,13 @@ class LevelHead:
 
     def log_probabilities(self, hidden: Tensor, level: int) -> Tensor:
         """Turn final hidden states into log-probabilities over the whole LM vocabulary, `(…, K_level)`."""
-        logits = self._finish(self.model.get_output_embeddings()(hidden)).float()
+        logits = self.vocabulary_logits(hidden)
         own = logits[..., self._columns[level]]
         return own - logits.logsumexp(-1, keepdim=True)
+
+    def vocabulary_logits(self, hidden: Tensor) -> Tensor:
+        """Turn final hidden states `(…, D)` into float32 logits over the whole LM vocabulary, `(…, V)`."""
+        return self._finish(self.model.get_output_embeddings()(hidden)).float()
 
     @torch.no_grad()
     def check(self) -> None:
@@ -92,14 +96,20 @@ def _as_slice(rows: Tensor) -> Tensor | slice:
 
 def _adapter_rows(head: Any) -> Tensor:
     """The trained rows that peft keeps for `trainable_token_indices`, `(new tokens, D)`."""
-    adapter = head.token_adapter
+    adapter = _row_adapter(head)
     rows: Tensor = adapter.trainable_tokens_delta[adapter.active_adapters[0]]
     return rows
 
 
+def _row_adapter(head: Any) -> Any:
+    """What holds the trained rows: beside LoRA it is inside a wrapper, alone it is the layer itself."""
+    adapter = getattr(head, "token_adapter", head)
+    return adapter if hasattr(adapter, "trainable_tokens_delta") else None
+
+
 def _adapter_places(head: nn.Module, tokens: list[Tensor]) -> list[Tensor] | None:
     """Where each level's codes stand among peft's trained rows; None for a plain head."""
-    adapter = getattr(head, "token_adapter", None)
+    adapter = _row_adapter(head)
     if adapter is None or not adapter.active_adapters:
         return None
     index = torch.as_tensor(

@@ -19,7 +19,7 @@ from genrec.errors import RecommenderError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["CodeVocabulary", "code_geometry", "initialise_rows"]
+__all__ = ["CodeVocabulary", "code_geometry", "code_name", "initialise_rows"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class CodeVocabulary:
         from transformers import AddedToken
 
         names = [
-            _name(level, code) for level, size in enumerate(codebook_sizes) for code in range(size)
+            code_name(level, code)
+            for level, size in enumerate(codebook_sizes)
+            for code in range(size)
         ]
         tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
         return cls.of(tokenizer, codebook_sizes)
@@ -57,7 +59,7 @@ class CodeVocabulary:
         known = tokenizer.get_vocab()
         tokens = []
         for level, size in enumerate(codebook_sizes):
-            names = [_name(level, code) for code in range(size)]
+            names = [code_name(level, code) for code in range(size)]
             if missing := [name for name in names if name not in known]:
                 raise RecommenderError(
                     f"the language model's tokenizer lacks {len(missing)} of the {size} tokens of level "
@@ -163,5 +165,6 @@ def initialise_rows(
             )
 
 
-def _name(level: int, code: int) -> str:
+def code_name(level: int, code: int) -> str:
+    """How a code's token prints."""
     return f"<{level}:{code}>"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Resolution:
 
 def resolve(
     codes: NDArray[np.int32],
-    vectors: NDArray[np.float32],
+    vectors: NDArray[Any],
     tokenizer: ItemTokenizer,
     policy: Policy,
     names: Sequence[str] | None = None,
@@ -56,7 +56,8 @@ def resolve(
 
     Args:
         codes: what `tokenizer` gave for `vectors`.
-        vectors: `(N, D)`; ``nearest_free`` and ``sinkhorn`` measure distances to them.
+        vectors: `(N, D)`; ``nearest_free`` and ``sinkhorn`` measure distances to those of items that
+            collide, and read no others.
         tokenizer: gives the codebook sizes and the reconstructions.
         policy: one of `POLICIES`.
         names: N names of the items, for the message of ``refuse``.

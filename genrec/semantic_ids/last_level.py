@@ -8,11 +8,12 @@ are an assignment problem, solved here exactly: different codes at the least tot
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.semantic_ids.rows import groups_of, row_keys
+from genrec.semantic_ids.rows import groups_of, read_blocks, row_keys
 
 __all__ = ["spread_last_level"]
 
@@ -22,7 +23,7 @@ LARGEST = 1 << 20
 
 def spread_last_level(
     codes: NDArray[np.int32],
-    vectors: NDArray[np.float32],
+    vectors: NDArray[Any],
     decode: Callable[[NDArray[np.int32]], NDArray[np.float32]],
     size: int,
 ) -> NDArray[np.int32]:
@@ -33,7 +34,7 @@ def spread_last_level(
 
     Args:
         codes: `(N, L)`.
-        vectors: `(N, D)`, the items' vectors.
+        vectors: `(N, D)`, the items' vectors; only those of crowded prefixes are read.
         decode: turns `(M, L)` codes into `(M, D)` vectors.
         size: K of the last level.
 
@@ -49,7 +50,9 @@ def spread_last_level(
         tuples = np.tile(codes[items[0]], (size, 1))
         tuples[:, -1] = np.arange(size)
         candidates = decode(tuples)
-        cost = (candidates**2).sum(axis=1) - 2.0 * (vectors[items] @ candidates.T)
+        blocks = read_blocks(vectors, items)
+        products = np.concatenate([block @ candidates.T for _, block in blocks])
+        cost = (candidates**2).sum(axis=1) - 2.0 * products
         placed, code = linear_sum_assignment(cost)
         spread[items[placed], -1] = code
     return spread

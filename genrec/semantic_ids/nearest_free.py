@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import InputError
-from genrec.semantic_ids.rows import groups_of, prefix_bounds, rank_within, row_keys
+from genrec.semantic_ids.rows import (
+    groups_of,
+    prefix_bounds,
+    rank_within,
+    read_blocks,
+    read_rows,
+    row_keys,
+)
 
 __all__ = ["nearest_free", "require_room"]
 
@@ -33,7 +40,7 @@ AT_ONCE = 1 << 24
 
 def nearest_free(
     codes: Codes,
-    vectors: NDArray[np.float32],
+    vectors: NDArray[Any],
     decode: Decode,
     sizes: tuple[int, ...],
     taken: Codes,
@@ -47,7 +54,8 @@ def nearest_free(
 
     Args:
         codes: `(N, L)`, the tuples the items would have by themselves.
-        vectors: `(N, D)`, the items' vectors.
+        vectors: `(N, D)`, the items' vectors, finite; only those of items whose tuple is not theirs
+            alone are read, and not all at once.
         decode: turns `(M, L)` codes into `(M, D)` vectors.
         sizes: the size of each level.
         taken: `(M, L)`, unique tuples that others hold and keep.
@@ -99,7 +107,7 @@ class _Search:
         self.settled, self.keys = settled[order], keys[order]
 
     def place(
-        self, items: NDArray[np.int64], codes: Codes, vectors: NDArray[np.float32]
+        self, items: NDArray[np.int64], codes: Codes, vectors: NDArray[Any]
     ) -> NDArray[np.int64]:
         """Write new codes of `items`, which share a prefix, into `codes`; return who is left."""
         prefix = codes[items[0], : len(self.sizes) - self.depth]
@@ -110,17 +118,19 @@ class _Search:
         prefix: Codes,
         items: NDArray[np.int64],
         codes: Codes,
-        vectors: NDArray[np.float32],
+        vectors: NDArray[Any],
     ) -> NDArray[np.int64]:
         level = len(prefix)
         tuples = math.prod(self.sizes[level:])
         small = tuples <= BLOCK and tuples * len(items) <= PAIRS
         if small or level == len(self.sizes) - 1:
             free = self._free(prefix)
-            chosen = _nearest_distinct(vectors[items], self.decode(free)) if len(free) else _NONE
+            chosen = _NONE
+            if len(free):
+                chosen = _nearest_distinct(vectors, items, self.decode(free))
             codes[items[: len(chosen)]] = free[chosen]
             return items[len(chosen) :]
-        for code in self._nearest_codes(prefix, codes[items[0]], vectors[items].mean(axis=0)):
+        for code in self._nearest_codes(prefix, codes[items[0]], _mean(vectors, items)):
             items = self._fill(np.append(prefix, code).astype(np.int32), items, codes, vectors)
             if not len(items):
                 break
@@ -149,7 +159,7 @@ class _Search:
 
 
 def _surplus(
-    codes: Codes, vectors: NDArray[np.float32], decode: Decode, taken: Codes
+    codes: Codes, vectors: NDArray[Any], decode: Decode, taken: Codes
 ) -> NDArray[np.int64]:
     """Return the items that cannot keep their codes: taken already, or another item is nearer."""
     keys = row_keys(codes)
@@ -157,24 +167,32 @@ def _surplus(
     _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     contested = np.flatnonzero(sizes[bucket] > 1)
     rank = np.zeros(len(codes), np.int32)
-    error = ((vectors[contested] - decode(codes[contested])) ** 2).sum(axis=1)
+    blocks = read_blocks(vectors, contested)
+    errors = [((block - decode(codes[part])) ** 2).sum(axis=1) for part, block in blocks]
+    error = np.concatenate(errors)
     rank[contested] = rank_within(bucket[contested], np.lexsort((contested, error)))
     return np.flatnonzero(held | (rank > 0))
 
 
+def _mean(vectors: NDArray[Any], items: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the mean vector `(D,)` of some items."""
+    sums = [block.sum(axis=0) for _, block in read_blocks(vectors, items)]
+    return np.asarray(np.sum(sums, axis=0) / np.float32(len(items)), np.float32)
+
+
 def _nearest_distinct(
-    vectors: NDArray[np.float32], candidates: NDArray[np.float32]
+    vectors: NDArray[Any], items: NDArray[np.int64], candidates: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """Give each vector in turn its nearest candidate not given yet, while there are any.
+    """Give each of the items in turn its nearest candidate not given yet, while there are any.
 
     Returns:
-        `(min(N, F),)` int64, positions in `candidates`; the remaining vectors get none.
+        `(min(I, F),)` int64, positions in `candidates`; the remaining items get none.
     """
-    chosen = np.empty(min(len(vectors), len(candidates)), np.int64)
+    chosen = np.empty(min(len(items), len(candidates)), np.int64)
     penalty = (candidates**2).sum(axis=1)
     rows_at_once = max(1, AT_ONCE // len(candidates))
     for start in range(0, len(chosen), rows_at_once):
-        part = vectors[start : min(start + rows_at_once, len(chosen))]
+        part = read_rows(vectors, items[start : min(start + rows_at_once, len(chosen))])
         distances = -2.0 * (part @ candidates.T)
         for offset, row in enumerate(distances):
             best = int(np.argmin(row + penalty))

@@ -1,13 +1,25 @@
-"""Rows of codes as keys: which are equal, in which order, who shares a prefix."""
+"""Rows of codes as keys: which are equal, in which order, who shares a prefix; and rows of vectors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["groups_of", "number_buckets", "prefix_bounds", "rank_within", "row_keys"]
+__all__ = [
+    "groups_of",
+    "number_buckets",
+    "prefix_bounds",
+    "rank_within",
+    "read_blocks",
+    "read_rows",
+    "row_keys",
+]
+
+BLOCK = 1 << 15
+"""Most vectors that are read at once."""
 
 
 def row_keys(codes: NDArray[np.int32]) -> NDArray[np.bytes_]:
@@ -54,3 +66,17 @@ def groups_of(rows: NDArray[np.int32]) -> list[NDArray[np.int64]]:
     _, group = np.unique(row_keys(rows), return_inverse=True)
     order: NDArray[Any] = np.argsort(group, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def read_rows(vectors: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return some rows of a table `(N, D)` of numbers, in memory or mapped, as float32 `(M, D)`."""
+    return np.asarray(vectors[rows], dtype=np.float32)
+
+
+def read_blocks(
+    vectors: NDArray[Any], rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield `rows` part by part and their vectors; one empty part where there are none."""
+    for start in range(0, max(len(rows), 1), BLOCK):
+        part = rows[start : start + BLOCK]
+        yield part, read_rows(vectors, part)

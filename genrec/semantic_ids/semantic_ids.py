@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from genrec.errors import InputError
-from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_vectors
+from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_table
 from genrec.semantic_ids.collisions import POLICIES, Policy, require_distinct, resolve
 from genrec.semantic_ids.nearest_free import nearest_free
 from genrec.semantic_ids.rows import row_keys
@@ -65,18 +65,20 @@ class SemanticIds:
     ) -> Self:
         """Encode a catalog's vectors `(N, D)` with a fitted item tokenizer and resolve collisions.
 
+        A `numpy.memmap` is read block by block, and then only the rows of items that collide.
+
         Args:
             item_ids: N ids.
-            vectors: `(N, D)`.
+            vectors: `(N, D)` of any type of number.
             tokenizer: what turns them into codes.
             policy: how collisions are resolved (see `genrec.semantic_ids.collisions`).
             titles: N titles, to name colliding items by in the error of ``refuse``.
 
         Raises:
-            InputError: lengths differ, an item occurs twice, there are more items than tuples, or
-                items collide under ``refuse``.
+            InputError: lengths differ, a vector is not finite, an item occurs twice, there are more
+                items than tuples, or items collide under ``refuse``.
         """
-        table = _vectors_of(item_ids, vectors)
+        table = _table_of(item_ids, vectors)
         names = list(item_ids)
         if titles is not None:
             names = [f"{title} ({item})" for title, item in zip(titles, names, strict=True)]
@@ -108,7 +110,7 @@ class SemanticIds:
             InputError: an item is there already, there are more items than tuples, or a tuple is
                 held under ``refuse``.
         """
-        table = _vectors_of(item_ids, vectors)
+        table = _table_of(item_ids, vectors)
         codes = tokenizer.encode(table)
         levels = codes.shape[1]
         expected = self.codebook_sizes[:-1] if self._has_extra_level else self.codebook_sizes
@@ -230,8 +232,8 @@ class SemanticIds:
             )
 
 
-def _vectors_of(item_ids: Sequence[str], vectors: ArrayLike) -> NDArray[np.float32]:
-    table = as_vectors(vectors)
+def _table_of(item_ids: Sequence[str], vectors: ArrayLike) -> NDArray[Any]:
+    table = as_table(vectors)
     if len(table) != len(item_ids):
         raise InputError(f"{len(item_ids)} item ids but {len(table)} vectors")
     return table

@@ -32,9 +32,11 @@ _SHAPE: dict[str, Any] = {
 }
 
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen2": ("Qwen2", _SHAPE | {"tie_word_embeddings": True}),
     "qwen3": ("Qwen3", _SHAPE | {"tie_word_embeddings": True}),
     "qwen3-untied": ("Qwen3", _SHAPE | {"tie_word_embeddings": False}),
     "llama": ("Llama", _SHAPE | {"tie_word_embeddings": False}),
+    "smollm": ("Llama", _SHAPE | {"tie_word_embeddings": True}),
     "mistral-window": ("Mistral", _SHAPE | {"sliding_window": 12}),
     "gemma2-window": ("Gemma2", _SHAPE | {"sliding_window": 12, "query_pre_attn_scalar": 8}),
     "gemma3-window": ("Gemma3Text", _SHAPE | {"sliding_window": 12, "query_pre_attn_scalar": 8}),

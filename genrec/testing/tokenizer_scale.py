@@ -6,28 +6,46 @@ process of its own, so that its peak memory is its own.
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
 from genrec.artifacts import atomic_file
-from genrec.config import Settings
+from genrec.config import Settings, validate
+from genrec.errors import InputError
 from genrec.progress import progress
 from genrec.semantic_ids.base import make_item_tokenizer
 from genrec.semantic_ids.rqkmeans import RQKMeansSettings
 
-__all__ = ["ClusteredVectors", "ScalePoint", "markdown", "measure_scale", "plot_scale"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "ClusteredVectors",
+    "ScalePoint",
+    "markdown",
+    "measure_scale",
+    "plot_scale",
+    "read_scale",
+]
 
 BLOCK = 1 << 16
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "scale",  # the same figures make the same file
+}
 
 
 class ClusteredVectors(Settings):
@@ -89,33 +107,106 @@ def measure_scale(
         path.unlink(missing_ok=True)
 
 
+def read_scale(path: Path) -> tuple[ClusteredVectors, list[ScalePoint]]:
+    """Return what an earlier run wrote: what its vectors were like, and its points.
+
+    Raises:
+        InputError: the file cannot be read, or is not the JSON document of such a run.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        vectors = validate(ClusteredVectors, document["config"]["vectors"], source=str(path))
+        return vectors, [ScalePoint(**point) for point in document["points"]]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a document of eval/scale.py ({type(error).__name__}: {error})"
+        ) from None
+
+
 def markdown(points: Sequence[ScalePoint]) -> str:
-    """Return the points as a Markdown table."""
+    """Return the points as a Markdown table; the last columns divide seconds by millions of items."""
+    names = ["items", "fit", "encode", "peak memory", "fit a million", "encode a million"]
     rows = [
-        f"| {p.items:,} | {p.fit_seconds:.1f} s | {p.encode_seconds:.1f} s | {p.peak_gib:.2f} GiB |"
+        f"| {p.items:,} | {p.fit_seconds:.1f} s | {p.encode_seconds:.1f} s | {p.peak_gib:.2f} GiB "
+        f"| {1e6 * p.fit_seconds / p.items:.0f} s | {1e6 * p.encode_seconds / p.items:.0f} s |"
         for p in points
     ]
-    return "\n".join(["| items | fit | encode | peak memory |", "|--:" * 4 + "|", *rows])
+    return "\n".join([f"| {' | '.join(names)} |", "|--:" * len(names) + "|", *rows])
 
 
-def plot_scale(points: Sequence[ScalePoint], path: Path) -> None:
-    """Draw seconds and memory over items, both axes logarithmic, beside a line of cost ∝ items."""
+def plot_scale(points: Sequence[ScalePoint], vectors: ClusteredVectors, stem: Path) -> None:
+    """Draw seconds and memory over items into ``stem.png`` and ``stem.svg``.
+
+    Both axes are logarithmic. A dotted line is what grows as the items do: the seconds of the largest
+    size, and the vectors' file, whose pages the peak memory includes.
+    """
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.5, 3.2), layout="constrained")
+        seconds, memory = figure.subplots(1, 2)
+        _draw_seconds(seconds, points)
+        _draw_memory(memory, points, vectors)
+        for axes in (seconds, memory):
+            _finish(axes, [point.items for point in points])
+        for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+            with atomic_file(stem.with_suffix(suffix)) as path:
+                figure.savefig(path, format=suffix[1:], dpi=120, metadata=metadata)
+
+
+def _draw_seconds(axes: Axes, points: Sequence[ScalePoint]) -> None:
+    items, last = [point.items for point in points], points[-1]
+    proportional = [last.encode_seconds * count / last.items for count in items]
+    axes.plot(items, proportional, ":", color="gray", label="proportional to items")
+    fit = [point.fit_seconds for point in points]
+    encode = [point.encode_seconds for point in points]
+    for name, values, above in (("fit", fit, True), ("encode", encode, False)):
+        [line] = axes.plot(items, values, "o-", label=name)
+        _write_values(axes, items, values, line.get_color(), above)
+    axes.set_title("seconds", loc="left")
+
+
+def _draw_memory(axes: Axes, points: Sequence[ScalePoint], vectors: ClusteredVectors) -> None:
     items = [point.items for point in points]
-    time_, memory = figure.subplots(1, 2)
-    for name in ("fit", "encode"):
-        time_.plot(items, [asdict(p)[f"{name}_seconds"] for p in points], "o-", label=name)
-    linear = [points[-1].encode_seconds * count / items[-1] for count in items]
-    time_.plot(items, linear, ":", color="gray", label="proportional to items")
-    memory.plot(items, [point.peak_gib for point in points], "o-")
-    for axes, label in ((time_, "seconds"), (memory, "peak memory (GiB)")):
-        axes.set(xscale="log", yscale="log", xlabel="items", ylabel=label)
-        axes.grid(alpha=0.3)
-    time_.legend()
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    file = [4 * vectors.dimension * count / (1 << 30) for count in items]
+    axes.plot(items, file, ":", color="gray", label="file of the vectors, mapped")
+    peak = [point.peak_gib for point in points]
+    [line] = axes.plot(items, peak, "o-", label="peak of the process, file included")
+    _write_values(axes, items, peak, line.get_color(), above=True)
+    axes.set_title("memory, GiB", loc="left")
+
+
+def _write_values(
+    axes: Axes, items: Sequence[int], values: Sequence[float], color: Any, above: bool
+) -> None:
+    for count, value in zip(items, values, strict=True):
+        text = f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+        place: dict[str, Any] = {
+            "ha": "center" if above else "left",
+            "va": "bottom" if above else "top",
+        }
+        offset = (0, 6) if above else (6, -3)
+        axes.annotate(
+            text, (count, value), offset, textcoords="offset points", color=color, **place
+        )
+
+
+def _finish(axes: Axes, items: Sequence[int]) -> None:
+    """Logarithmic axes with whole numbers on them, and room for what is written at the points."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    axes.set(xscale="log", yscale="log", xlabel="items")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(items, [f"{count:,}" for count in items])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.1, y=0.15)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _measure(path: Path, settings: RQKMeansSettings) -> ScalePoint:

@@ -1,6 +1,20 @@
-"""Training objectives and the resumable training loop."""
+"""Training objectives, what they are computed on, and the resumable training loop."""
 
 from genrec.training.objective import NextItemLoss
-from genrec.training.sft import TrainingResult, TrainingSettings, train
+from genrec.training.packing import packs
+from genrec.training.settings import TrainingSettings
+from genrec.training.sft import TrainingResult, train
+from genrec.training.sources import HistorySource
+from genrec.training.task_objective import TaskLoss
+from genrec.training.task_source import TaskSource
 
-__all__ = ["NextItemLoss", "TrainingResult", "TrainingSettings", "train"]
+__all__ = [
+    "HistorySource",
+    "NextItemLoss",
+    "TaskLoss",
+    "TaskSource",
+    "TrainingResult",
+    "TrainingSettings",
+    "packs",
+    "train",
+]

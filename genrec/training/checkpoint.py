@@ -1,13 +1,15 @@
 """Training state in one safetensors file: weights that train, optimizer moments, random state, progress.
 
-A file is written under a temporary name and renamed, so it is whole or absent. The newest two are kept: if
-the newest cannot be read, the one before it is used and the log says so.
+A file is written under a temporary name and renamed, so it is whole or absent, and carries a checksum. The
+newest two are kept: if the newest cannot be read or does not match its checksum, the one before it is used
+and the log names what was refused.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from genrec.errors import InputError
 
 __all__ = ["Checkpoints"]
 
@@ -35,37 +39,47 @@ class Checkpoints:
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
         progress: dict[str, Any],
+        random_states: dict[str, Tensor],
     ) -> None:
-        """Write the state after `step` optimizer steps and drop all but the newest two files."""
+        """Write the state after `step` optimizer steps and drop all but the newest two files.
+
+        Args:
+            step: how many were taken.
+            module: its trainable parameters are kept.
+            optimizer: its moments are kept.
+            progress: anything that JSON holds.
+            random_states: ``cpu`` (and ``cuda``) -> `(processes, bytes)`.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight.{name}": p.detach() for name, p in _trainable(module).items()}
         tensors |= _moments(module, optimizer)
-        tensors["random.cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        tensors |= {f"random.{name}": states for name, states in random_states.items()}
         _write(self.folder / f"step-{step:08d}.safetensors", tensors, {"step": step} | progress)
         for old in self._files()[:-_KEEP]:
             old.unlink()
 
-    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-        """Load the newest readable state into `module` and `optimizer`.
+    def restore(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, rank: int = 0
+    ) -> dict[str, Any] | None:
+        """Load the newest sound state into `module`, `optimizer` and this process's random generators.
 
         Returns:
             The progress that was saved with it, ``step`` included; None when there is no checkpoint.
+
+        Raises:
+            InputError: it was written by fewer processes than there are now.
         """
         for path in reversed(self._files()):
             try:
                 tensors, progress = _read(path)
             except (SafetensorError, OSError, ValueError, KeyError) as error:
                 log.warning(
-                    "checkpoint %s cannot be read (%s): using the one before it", path.name, error
+                    "checkpoint %s is refused (%s): using the one before it", path.name, error
                 )
                 continue
             _load_weights(module, tensors)
             _load_moments(module, optimizer, tensors)
-            torch.set_rng_state(tensors["random.cpu"])
-            if torch.cuda.is_available() and "random.cuda" in tensors:
-                torch.cuda.set_rng_state(tensors["random.cuda"])
+            _load_random(tensors, rank)
             return progress
         return None
 
@@ -116,14 +130,38 @@ def _load_moments(
         optimizer.state[parameter].update(moments)
 
 
+def _load_random(tensors: dict[str, Tensor], rank: int) -> None:
+    states = tensors["random.cpu"]
+    if rank >= len(states):
+        raise InputError(
+            f"this run was begun by {len(states)} processes: go on with as many, or start over"
+        )
+    torch.set_rng_state(states[rank])
+    if torch.cuda.is_available() and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"][rank])
+
+
 def _write(path: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
     temporary = path.with_suffix(".writing")
     whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    save_file(whole, temporary, metadata={"progress": json.dumps(progress)})
+    facts = {"progress": json.dumps(progress), "crc32": str(_checksum(whole))}
+    save_file(whole, temporary, metadata=facts)
     temporary.replace(path)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
-        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
-        return {name: file.get_tensor(name) for name in file.keys()}, progress  # noqa: SIM118
+        facts = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if int(facts["crc32"]) != _checksum(tensors):
+        raise ValueError("its content does not match its checksum")
+    progress: dict[str, Any] = json.loads(facts["progress"])
+    return tensors, progress
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    value = 0
+    for name in sorted(tensors):
+        content = tensors[name].contiguous().flatten().view(torch.uint8).numpy()
+        value = zlib.crc32(content.data, value)
+    return value

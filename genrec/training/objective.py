@@ -17,11 +17,11 @@ from genrec.decoding.trie import Trie
 from genrec.language_model.backbone import LanguageModel
 from genrec.language_model.level_head import LevelHead
 
-__all__ = ["NextItemLoss"]
+__all__ = ["NextItemLoss", "item_loss"]
 
 
 class NextItemLoss(nn.Module):
-    """Mean negative log-likelihood of the next item, in nats an item.
+    """Negative log-likelihood of the next item in nats, summed over the items of a batch.
 
     Args:
         language_model: what trains; it is a submodule, so that distributed wrappers see its parameters.
@@ -47,12 +47,13 @@ class NextItemLoss(nn.Module):
         self.prefix = torch.tensor(language_model.prefix, device=device)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Loss of a batch of item sequences `(B, n)`, padded on the right with -1."""
+        """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
         real = items >= 0
         hidden = self._hidden(items.clamp(min=0))[real]
         target = items[real]
         losses = [
-            self._level_loss(hidden[:, level], target, level) for level in range(self.trie.levels)
+            item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
+            for level in range(self.trie.levels)
         ]
         return torch.stack(losses).sum()
 
@@ -67,10 +68,28 @@ class NextItemLoss(nn.Module):
         )
         return states[:, len(self.prefix) - 1 :].view(rows, n, self.trie.levels, -1)
 
-    def _level_loss(self, hidden: Tensor, target: Tensor, level: int) -> Tensor:
-        nodes = self.trie.nodes_of(target, level)
-        first, _, log_probabilities = child_log_probabilities(
-            self.head, self.trie, hidden, level, nodes, self.normalization
-        )
-        place = self.trie.nodes_of(target, level + 1) - first
-        return -log_probabilities.gather(1, place[:, None]).mean()
+
+def item_loss(
+    head: LevelHead,
+    trie: Trie,
+    normalization: Normalization,
+    hidden: Tensor,
+    target: Tensor,
+    level: int,
+) -> Tensor:
+    """Negative log-likelihood of one code of each target, summed.
+
+    Args:
+        head: the levels' rows of the LM head.
+        trie: of the catalog's codes.
+        normalization: what the level's softmax runs over.
+        hidden: `(n, D)` hidden states in front of the codes.
+        target: `(n)` catalog indices.
+        level: which code of theirs.
+    """
+    nodes = trie.nodes_of(target, level)
+    first, _, log_probabilities = child_log_probabilities(
+        head, trie, hidden, level, nodes, normalization
+    )
+    place = trie.nodes_of(target, level + 1) - first
+    return -log_probabilities.gather(1, place[:, None]).sum()

@@ -1,10 +1,11 @@
-"""Supervised training on histories, resumable to the bit.
+"""Supervised training, resumable to the bit, in one process or many.
 
 The loop is written on Hugging Face Accelerate rather than the Transformers Trainer, for three reasons. Its
 state is one safetensors file (the Trainer's optimizer and random state are pickles). A run that is killed
 continues at the very step, with the same batches and the same dropout, without replaying a data loader. And
 the loss needs hidden states, never the model's own logits. Placing and wrapping the model stays Accelerate's
-business; a run is one process.
+business: under ``accelerate launch`` every process takes its part of each batch, and the sums of all parts,
+divided by what the whole batch holds, are the loss and the gradients that one process would have.
 """
 
 from __future__ import annotations
@@ -14,61 +15,29 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
-from genrec.config import Settings
 from genrec.data.histories import Histories
 from genrec.errors import InputError
-from genrec.training.batches import epoch_batches, pad_items, windows
 from genrec.training.checkpoint import Checkpoints
+from genrec.training.memory import out_of_memory_advice
+from genrec.training.processes import Processes
+from genrec.training.settings import TrainingSettings
+from genrec.training.sources import Epoch, HistorySource, Part, Source
+from genrec.training.throughput import Throughput
 
-__all__ = ["TrainingResult", "TrainingSettings", "train"]
+__all__ = ["TrainingResult", "train"]
 
 log = logging.getLogger(__name__)
 
 Validate = Callable[[], Mapping[str, float]]
 Report = Callable[[int, int, float], None]
-
-
-class TrainingSettings(Settings):
-    """How long and how fast to train."""
-
-    epochs: int = Field(20, ge=1)
-    """Passes over the log."""
-    min_steps: int = Field(1000, ge=1)
-    """A small log is passed over more often, until this many optimizer steps."""
-    max_steps: int | None = Field(None, ge=1)
-    """End after this many steps whatever the epochs say."""
-    batch_items: int = Field(1024, ge=1)
-    """Items of a batch, padding included."""
-    max_items: int = Field(20, ge=1)
-    """Longest history, in items; longer ones are cut into windows for training."""
-    learning_rate: float = Field(2e-3, gt=0)
-    """Peak of AdamW's rate: linear warm-up, a plateau, linear decay to zero."""
-    warmup_steps: int = Field(200, ge=0)
-    """Steps to the peak."""
-    decay: float = Field(0.5, ge=0, le=1)
-    """Share of the run over which the rate falls to zero."""
-    weight_decay: float = Field(0.01, ge=0)
-    """AdamW's decay of matrices (biases and norms have none)."""
-    clip: float = Field(1.0, gt=0)
-    """Largest gradient norm."""
-    validations: int = Field(8, ge=1)
-    """How often to validate, evenly over the run; the best of them is kept."""
-    patience: int = Field(3, ge=1)
-    """Stop after this many validations without a better ndcg@10."""
-    precision: Literal["no", "bf16"] = "no"
-    """Mixed precision of the forward and backward pass."""
-    checkpoint_seconds: float = Field(30.0, ge=0)
-    """Least time between two checkpoints."""
 
 
 @dataclass
@@ -79,6 +48,7 @@ class TrainingResult:
         steps: optimizer steps taken. best_step: the step whose weights were kept.
         best: its ndcg@10 (without validation, its step). stopped_early: patience ran out.
         curve: one entry a validation: step, epoch, mean loss since the last one, metrics.
+        throughput: tokens, seconds and most memory of the run's last process (see `Throughput.facts`).
     """
 
     steps: int = 0
@@ -89,11 +59,12 @@ class TrainingResult:
     curve: list[dict[str, float]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_count: int = 0
+    throughput: dict[str, float] = field(default_factory=dict)
 
 
 def train(
     loss: nn.Module,
-    histories: Histories,
+    source: Source | Histories,
     settings: TrainingSettings,
     validate: Validate | None,
     *,
@@ -101,11 +72,11 @@ def train(
     seed: int,
     report: Report | None = None,
 ) -> TrainingResult:
-    """Minimise `loss` over `histories`; leave the best weights in it.
+    """Minimise `loss` over `source`; leave the best weights in it.
 
     Args:
-        loss: maps items `(B, n)` to a scalar; its trainable parameters train.
-        histories: one sequence a user.
+        loss: maps what a source's `part` gives to a sum; its trainable parameters train.
+        source: where batches come from; histories stand for a `HistorySource`.
         settings: how long and how fast.
         validate: gives metrics, ``ndcg@10`` among them; None keeps the last weights.
         folder: where checkpoints live; a run found there is continued.
@@ -113,13 +84,15 @@ def train(
         report: called after each step with the step, the number of steps, and the loss.
 
     Raises:
-        InputError: there is nothing to train on, or the loss stopped being a number.
+        InputError: there is nothing to train on, the loss stopped being a number, or memory ran out.
     """
-    if not len(histories.items):
-        raise InputError(
-            "there is no training interaction: every user has too few events for this split"
-        )
-    return _Run(loss, histories, settings, validate, Checkpoints(folder), seed).go(report)
+    if isinstance(source, Histories):
+        if not len(source.items):
+            raise InputError(
+                "there is no training interaction: every user has too few events for this split"
+            )
+        source = HistorySource(source, settings, seed)
+    return _Run(loss, source, settings, validate, Checkpoints(folder), seed).go(report)
 
 
 class _Run:
@@ -128,90 +101,93 @@ class _Run:
     def __init__(
         self,
         loss: nn.Module,
-        histories: Histories,
+        source: Source,
         settings: TrainingSettings,
         validate: Validate | None,
         checkpoints: Checkpoints,
         seed: int,
     ) -> None:
-        from accelerate import Accelerator
-
-        device = next(loss.parameters()).device
-        self.accelerator = Accelerator(cpu=device.type == "cpu")
-        self.loss, self.histories, self.settings = loss, histories, settings
+        self.loss, self.source, self.settings = loss, source, settings
         self.validate, self.checkpoints, self.seed = validate, checkpoints, seed
-        self.optimizer = torch.optim.AdamW(_groups(loss, settings.weight_decay), betas=(0.9, 0.98))
-        self.step_module, self.optimizer = self.accelerator.prepare(loss, self.optimizer)
-        self.steps_per_epoch = len(self._epoch(0)[1])
+        device = next(loss.parameters()).device
+        self.processes = Processes.start(device, settings.report_to, checkpoints.folder)
+        optimizer = torch.optim.AdamW(_groups(loss, settings.weight_decay), betas=(0.9, 0.98))
+        self.step_module, self.optimizer = self.processes.prepare(loss, optimizer)
+        self.epoch, self.epoch_number = source.epoch(0), 0
+        self.steps_per_epoch = len(self.epoch)
         epochs = max(settings.epochs * self.steps_per_epoch, settings.min_steps)
         self.total = min(epochs, settings.max_steps or epochs)
         count = settings.validations
         self.validation_steps = {max(1, round(n * self.total / count)) for n in range(1, count + 1)}
         self.result = TrainingResult()
+        self.throughput = Throughput(device)
 
     def go(self, report: Report | None) -> TrainingResult:
         """Train to the end from wherever the folder's checkpoints stand."""
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.seed)
-            if progress := self.checkpoints.restore(self.loss, _inner(self.optimizer)):
-                progress.pop("step")
-                self.result = TrainingResult(**progress)
-                log.info("continuing after step %d of %d", self.result.steps, self.total)
+            torch.manual_seed(self.seed + self.processes.rank)
+            self._restore()
             self._loop(report)
+        self.processes.wait()  # until the best weights are written
         self.checkpoints.load_best(self.loss)
         self.loss.eval()
+        self.result.throughput = self.throughput.facts()
+        self.processes.end()
         return self.result
+
+    def _restore(self) -> None:
+        if progress := self.checkpoints.restore(
+            self.loss, _inner(self.optimizer), self.processes.rank
+        ):
+            progress.pop("step")
+            self.result = TrainingResult(**progress)
+            log.info("continuing after step %d of %d", self.result.steps, self.total)
 
     def _loop(self, report: Report | None) -> None:
         saved = time.monotonic()
-        for items in self._batches(self.result.steps):
-            value = self._step(items)
+        for epoch, batch in self._batches(self.result.steps):
+            with self.throughput.timed(epoch.tokens(batch)):
+                value = self._step(epoch, batch)
             self.result.steps += 1
             self.result.loss_sum += value
             self.result.loss_count += 1
             if report is not None:
                 report(self.result.steps, self.total, value)
+            self.processes.report({"loss": value, "rate": self._rate()}, self.result.steps)
             validates = self.result.steps in self.validation_steps
             if validates:
                 self._validate()
-            if validates or time.monotonic() - saved >= self.settings.checkpoint_seconds:
+            due = time.monotonic() - saved >= self.settings.checkpoint_seconds
+            if validates or self.processes.agree(due):
                 self._save()
                 saved = time.monotonic()
 
-    def _batches(self, done: int) -> Iterator[NDArray[np.int64]]:
-        """Padded batches `(B, n)` behind the first `done`, until the run ends or stops early."""
-        step = 0
-        for epoch in itertools.count():
-            data, batches = self._epoch(epoch)
-            for batch in batches:
-                step += 1
-                if step > self.total or self.result.stopped_early:
+    def _batches(self, done: int) -> Iterator[tuple[Epoch, int]]:
+        """Epoch and batch of every step behind the first `done`, until the run ends or stops early."""
+        steps = 0
+        for number in itertools.count():
+            epoch = self.epoch if number == 0 else self.source.epoch(number)
+            for batch in range(len(epoch)):
+                steps += 1
+                if steps > self.total or self.result.stopped_early:
                     return
-                if step > done:
-                    yield pad_items(data, batch)
+                if steps > done:
+                    yield epoch, batch
 
-    def _epoch(self, epoch: int) -> tuple[Histories, list[NDArray[np.int64]]]:
-        generator = np.random.default_rng((self.seed, epoch))
-        # One more than a history: its last item is a target, and the positions in front of it are those
-        # that a full history is searched from.
-        data = windows(self.histories, self.settings.max_items + 1, generator)
-        return data, epoch_batches(data.lengths, self.settings.batch_items, generator)
-
-    def _step(self, items: NDArray[np.int64]) -> float:
+    def _step(self, epoch: Epoch, batch: int) -> float:
         self.loss.train()
-        rate = self._rate(self.result.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        device = self.accelerator.device
-        # Not Accelerator's own autocast: its precision is fixed for the whole process by the first run.
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            value = self.step_module(torch.from_numpy(items).to(device))
-        self.accelerator.backward(value)
-        self.accelerator.clip_grad_norm_(self.loss.parameters(), self.settings.clip)
+            group["lr"] = self._rate()
+        try:
+            total = self._gradients(epoch, batch)
+        except torch.OutOfMemoryError as error:
+            self.optimizer.zero_grad()
+            raise out_of_memory_advice(error, self._probe(epoch, batch), self.settings) from None
+        self.processes.accelerator.clip_grad_norm_(self.loss.parameters(), self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        number = float(value.detach())
+        number = self.processes.sum(total)
         if not math.isfinite(number):
             raise InputError(
                 f"the loss became {number} at step {self.result.steps}: lower training.learning_rate "
@@ -220,8 +196,43 @@ class _Run:
             )
         return number
 
-    def _rate(self, step: int) -> float:
-        settings = self.settings
+    def _gradients(self, epoch: Epoch, batch: int) -> Tensor:
+        """Add up the gradients of this process's pieces; return its share of the batch's mean loss."""
+        pieces = self.settings.accumulate
+        count, total = epoch.units(batch), torch.zeros((), device=self.processes.device)
+        for piece in range(pieces):
+            last = piece == pieces - 1
+            part = Part(self.processes.rank * pieces + piece, self.processes.count * pieces)
+            with nullcontext() if last else self.processes.accelerator.no_sync(self.step_module):
+                value = self._forward(epoch, batch, part) / count
+                # Wrapped models average gradients over processes, and what is wanted is their sum.
+                self.processes.accelerator.backward(value * self.processes.count)
+            total += value.detach()
+        return total
+
+    def _forward(self, epoch: Epoch, batch: int, part: Part) -> Tensor:
+        inputs, counts = epoch.part(batch, part)
+        device = self.processes.device
+        # Not Accelerator's own autocast: its precision is fixed for the whole process by the first run.
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            value: Tensor = self.step_module(inputs.to(device))
+        return value if counts else value * 0.0
+
+    def _probe(self, epoch: Epoch, batch: int) -> Callable[[int], None]:
+        """A try of one piece in `of`, gradients thrown away, to see whether it fits in memory."""
+
+        def attempt(of: int) -> None:
+            try:
+                count = self.processes.count
+                value = self._forward(epoch, batch, Part(self.processes.rank, of * count))
+                self.processes.accelerator.backward(value)
+            finally:
+                self.optimizer.zero_grad()
+
+        return attempt
+
+    def _rate(self) -> float:
+        settings, step = self.settings, self.result.steps
         warm = min(1.0, (step + 1) / max(1, min(settings.warmup_steps, self.total // 10)))
         left = (self.total - step) / max(1.0, settings.decay * self.total)
         return settings.learning_rate * warm * min(1.0, left)
@@ -233,7 +244,9 @@ class _Run:
         result.loss_sum, result.loss_count = 0.0, 0
         said = f", validation ndcg@10 {metrics['ndcg@10']:.4f}" if metrics else ""
         loss = result.curve[-1]["loss"]
-        log.info("step %d of %d, loss %.3f%s", result.steps, self.total, loss, said)
+        speed = self.throughput.said()
+        log.info("step %d of %d, loss %.3f%s; %s", result.steps, self.total, loss, said, speed)
+        self.processes.report(metrics | self.throughput.facts(), result.steps)
         self._keep_if_best(metrics.get("ndcg@10", result.steps))
 
     def _keep_if_best(self, score: float) -> None:
@@ -242,13 +255,19 @@ class _Run:
         result.stale = 0 if score > result.best else result.stale + 1
         if score >= result.best:
             result.best, result.best_step = score, result.steps
-            self.checkpoints.save_best(self.loss)
+            if self.processes.main:
+                self.checkpoints.save_best(self.loss)
         result.stopped_early = result.stale >= self.settings.patience
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
+        states = self.processes.random_states()
+        if self.processes.main:
             self.checkpoints.save(
-                self.result.steps, self.loss, _inner(self.optimizer), dict(vars(self.result))
+                self.result.steps,
+                self.loss,
+                _inner(self.optimizer),
+                dict(vars(self.result)),
+                states,
             )
 
 

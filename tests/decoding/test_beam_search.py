@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import Gemma3Config
 
@@ -46,6 +46,7 @@ def test_equals_hugging_face_generate(data, generate, assert_same_ranking):
     beams = data.draw(st.integers(2, max(2, min(6, len(np.unique(catalog.codes[:, 0]))))))
     search = searching(model, catalog, beams=beams, normalization="vocabulary")
     expected = generate(model, catalog, prompts, beams)
+    assume((np.diff(expected[1], axis=1) < -2e-4).all())  # near ties have no one order
     assert_same_ranking(search.search(prompts, k=beams), expected)
 
 

@@ -273,7 +273,8 @@ def test_rare_names_share_code_zero(catalog, split):
 
 def test_a_missing_category_column_is_refused(catalog, split):
     with pytest.raises(
-        DataError, match=r"'category'.*did you mean 'categories'.*item_tokenizer\.c"
+        DataError,
+        match=r"'category': item_tokenizer\.column names no column.*did you mean 'categories'.*title",
     ):
         ItemIndexing(CategoryIndexingSettings(column="category")).fit(catalog, split)
 

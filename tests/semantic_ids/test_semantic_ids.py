@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -199,3 +201,111 @@ def test_no_room_left_is_refused():
 def test_what_is_not_one_to_one_is_refused(items, codes, message):
     with pytest.raises(InputError, match=message):
         SemanticIds(items, np.array(codes), (2, 2), "nearest_free")
+
+
+class TestMappedVectors:
+    """Vectors in a file of 16 MiB (32 as float32), of which a few rows at a time are held in memory."""
+
+    ITEMS, SIZE, MOST = 4096, 2048, 8 << 20
+
+    @pytest.fixture(scope="class")
+    def tokenizer(self):
+        """Distinguishes by the first two values alone: 64 codes of each."""
+        codebooks = np.zeros((2, 64, self.SIZE), np.float32)
+        for level in range(2):
+            codebooks[level, :, level] = np.arange(64) * 10
+        tokenizer = RQKMeans()
+        state = {f"codebook.{level}": codebook for level, codebook in enumerate(codebooks)}
+        tokenizer._restore(state, self.SIZE)
+        tokenizer.dimension = self.SIZE
+        return tokenizer
+
+    def mapped(self, path, codes):
+        """Write float16 vectors that are encoded as `codes` `(N, 2)`; open them memory-mapped."""
+        vectors = np.zeros((len(codes), self.SIZE), np.float16)
+        vectors[:, :2] = 10 * codes
+        vectors[:, 2] = np.arange(len(codes)) % 7 / 8
+        np.save(path, vectors)
+        return np.load(path, mmap_mode="r")
+
+    @pytest.fixture(scope="class")
+    def alone(self, tmp_path_factory):
+        """Every item has its own tuple."""
+        codes = np.stack(np.divmod(np.arange(self.ITEMS), 64), axis=1)
+        return self.mapped(tmp_path_factory.mktemp("mapped") / "alone.npy", codes)
+
+    @pytest.fixture(scope="class")
+    def crowded(self, tmp_path_factory):
+        """Half of the items have the same tuple, the others one that two share."""
+        codes = np.stack(np.divmod(np.arange(self.ITEMS) // 2, 64), axis=1)
+        codes[::2] = 63
+        return self.mapped(tmp_path_factory.mktemp("mapped") / "crowded.npy", codes)
+
+    @pytest.fixture
+    def small_blocks(self, monkeypatch):
+        import scipy.optimize  # noqa: F401  (its own memory must not count)
+
+        monkeypatch.setattr("genrec.semantic_ids.base.BLOCK", 128)
+        monkeypatch.setattr("genrec.semantic_ids.rows.BLOCK", 128)
+        monkeypatch.setattr("genrec.semantic_ids.nearest_free.BLOCK", 128)
+
+    def peak_of(self, work):
+        tracemalloc.start()
+        try:
+            work()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    @pytest.mark.parametrize("policy", [*POLICIES, "refuse"])
+    def test_no_copy_is_made(self, small_blocks, alone, tokenizer, policy):
+        ids = ids_of(alone)
+        peak = self.peak_of(lambda: SemanticIds.build(ids, alone, tokenizer, policy))
+        assert peak < self.MOST
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_nor_where_all_collide(self, small_blocks, crowded, tokenizer, policy):
+        ids = ids_of(crowded)
+        peak = self.peak_of(lambda: SemanticIds.build(ids, crowded, tokenizer, policy))
+        assert peak < self.MOST
+
+    def test_nor_when_items_come(self, small_blocks, alone, tokenizer):
+        empty = SemanticIds.empty((64, 64), "nearest_free")
+        assert self.peak_of(lambda: empty.add(ids_of(alone), alone, tokenizer)) < self.MOST
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_blocks_and_the_type_of_number_change_no_code(
+        self, monkeypatch, crowded, tokenizer, policy
+    ):
+        part = crowded[:900]
+        expected = SemanticIds.build(ids_of(part), np.float32(part), tokenizer, policy)
+        monkeypatch.setattr("genrec.semantic_ids.base.BLOCK", 128)
+        monkeypatch.setattr("genrec.semantic_ids.rows.BLOCK", 128)
+        found = SemanticIds.build(ids_of(part), part, tokenizer, policy)
+        np.testing.assert_array_equal(found.codes, expected.codes)
+        assert found.moved == expected.moved > 0
+
+    def test_items_that_collide_with_nobody_are_read_once(self, crowded, tokenizer):
+        class Counting(np.ndarray):
+            """Counts how many rows are asked for."""
+
+            rows = 0
+
+            def __getitem__(self, key):
+                found = np.asarray(self)[key]
+                Counting.rows += len(found)
+                return found
+
+        two = np.array([[0, 0], [0, 0]])
+        codes = np.concatenate([two, np.stack(np.divmod(np.arange(1, 200), 64), axis=1)])
+        vectors = np.zeros((len(codes), self.SIZE), np.float32)
+        vectors[:, :2] = 10 * codes
+        SemanticIds.build(ids_of(codes), vectors.view(Counting), tokenizer, "nearest_free")
+        # All of them to encode, two to see who stays, one to find it a place.
+        assert len(codes) <= Counting.rows <= len(codes) + 10
+
+    def test_a_value_that_is_not_finite_is_found(self, tokenizer):
+        vectors = np.zeros((3, self.SIZE))
+        vectors[1, 5] = 1e300
+        with pytest.raises(InputError, match="the first is row 1 of 3"):
+            SemanticIds.build(["a", "b", "c"], vectors, tokenizer)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, BeamSettings
-from genrec.errors import InputError
+from genrec.errors import ConfigError, InputError
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
 from genrec.training import NextItemLoss, TrainingSettings, train
@@ -72,7 +72,7 @@ def test_loss_is_the_search_score_of_every_item(normalization):
     lm, loss = make_loss(catalog, normalization=normalization)
     loss.eval()
     sequences = [[3, 1, 4], [5], [9, 2]]
-    value = loss(torch.from_numpy(pad_items(Histories.of(sequences), np.arange(3)))).item()
+    value = loss(torch.from_numpy(pad_items(Histories.of(sequences), np.arange(3)))).item() / 6
     search = BeamSearch(
         lm.core, lm.vocabulary, catalog.trie, BeamSettings(beams=12, normalization=normalization)
     )
@@ -213,3 +213,82 @@ def test_nothing_to_train_on_is_refused(tmp_path):
     _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
     with pytest.raises(InputError, match="no training interaction"):
         train(loss, Histories.of([[], []]), TrainingSettings(), dict, folder=tmp_path, seed=0)
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 50])
+def test_a_batch_in_pieces_gives_the_same_weights(tmp_path, pieces):
+    """Even where a piece is left without any sequence."""
+    catalog = TinyCatalog.random(12, (3, 4), seed=2)
+
+    def weights(accumulate):
+        lm, loss = make_loss(catalog)
+        for module in lm.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        run = TrainingSettings(max_steps=4, batch_items=60, validations=1, accumulate=accumulate)
+        folder = tmp_path / str(accumulate)
+        train(loss, planted(), run, lambda: {"ndcg@10": 1.0}, folder=folder, seed=0)
+        return list(lm.model.parameters())
+
+    for one, other in zip(weights(1), weights(pieces), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+class Crowded(torch.nn.Module):
+    """A loss for which memory runs out above so many sequences at once."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.weight, self.most = torch.nn.Parameter(torch.ones(1)), most
+
+    def forward(self, items):
+        if len(items) > self.most:
+            raise torch.OutOfMemoryError("out of memory: tried to allocate 2 GiB")
+        return self.weight.sum() * len(items)
+
+
+@pytest.mark.parametrize(
+    ("most", "words"),
+    [
+        (3, "batch_items = 60 does not fit .* one of 15 does: set training.accumulate=4"),
+        (0, "one 256th of a batch does not fit either"),
+    ],
+)
+def test_out_of_memory_is_answered_with_what_fits(tmp_path, most, words):
+    run = TrainingSettings(max_steps=1, batch_items=60)  # 10 sequences of 6
+    with pytest.raises(InputError, match=words):
+        train(Crowded(most), planted(), run, None, folder=tmp_path, seed=0)
+
+
+def test_a_checkpoint_whose_content_changed_is_refused_by_name(tmp_path, caplog):
+    catalog = TinyCatalog.random(12, (3, 4), seed=2)
+    run = TrainingSettings(min_steps=6, max_steps=6, epochs=1, checkpoint_seconds=0, validations=1)
+    make = lambda: {"ndcg@10": 0.0}  # noqa: E731
+    lm, loss = make_loss(catalog)
+    train(loss, planted(), run, make, folder=tmp_path, seed=0)
+    newest = max(tmp_path.glob("step-*.safetensors"))
+    content = bytearray(newest.read_bytes())
+    content[-9] ^= 1  # one bit of a tensor: the file still reads
+    newest.write_bytes(content)
+    again, loss = make_loss(catalog)
+    with caplog.at_level("WARNING"):
+        train(loss, planted(), run, make, folder=tmp_path, seed=0)
+    assert f"checkpoint {newest.name} is refused" in caplog.text
+    for one, other in zip(lm.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_throughput_counts_tokens_without_padding(tmp_path):
+    catalog = TinyCatalog.random(12, (3, 4), seed=2)
+    data = Histories.of([[1, 2, 3], [4]])
+    run = TrainingSettings(max_steps=3, validations=1)
+    result = train(make_loss(catalog)[1], data, run, None, folder=tmp_path, seed=0)
+    assert result.throughput["tokens"] == 3 * 4
+    assert result.throughput["tokens_per_second"] > 0
+
+
+def test_trackers_get_losses_and_a_missing_one_is_named(tmp_path):
+    catalog = TinyCatalog.random(12, (3, 4), seed=2)
+    run = TrainingSettings(max_steps=2, validations=1, report_to=("mlflow",))
+    with pytest.raises(ConfigError, match="pip install mlflow"):
+        train(make_loss(catalog)[1], planted(), run, None, folder=tmp_path, seed=0)

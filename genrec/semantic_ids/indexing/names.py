@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from genrec.data.catalog import Catalog
 from genrec.data.item_text import split_categories
-from genrec.data.readers import nearest
-from genrec.errors import DataError
 from genrec.semantic_ids.indexing.settings import CategoryPathSettings, TitlePathSettings
 
 __all__ = ["codes_of", "dominated_levels", "fold", "learn_names", "name_paths"]
@@ -38,15 +36,8 @@ def name_paths(
     """
     if isinstance(settings, TitlePathSettings):
         return [_WORD.findall(title.lower())[: settings.levels] for title in catalog.titles]
-    columns = catalog.table.column_names
-    if settings.column not in columns:
-        raise DataError(
-            f"indexing by category needs this column{nearest(settings.column, columns)}; the "
-            f"catalog has {', '.join(columns)}: name another with item_tokenizer.column",
-            source=catalog.report.source,
-            column=settings.column,
-        )
-    return [_categories(value) for value in catalog.table[settings.column].to_pylist()]
+    column = catalog.column(settings.column, "item_tokenizer.column")
+    return [_categories(value) for value in column.to_pylist()]
 
 
 def dominated_levels(paths: Sequence[Sequence[str]]) -> int:

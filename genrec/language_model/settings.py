@@ -1,0 +1,52 @@
+"""Which causal language model continues the histories, and how it is tuned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from genrec.config import Settings
+from genrec.language_model.compact import CompactSettings
+from genrec.language_model.tuning import LoraSettings
+
+__all__ = ["LanguageModelSettings"]
+
+
+class LanguageModelSettings(Settings):
+    """Which causal language model continues the histories."""
+
+    backbone: str = "compact"
+    """``compact``, or a pretrained causal LM: a Hugging Face hub name or a local path."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub model."""
+    tuning: Literal["lora", "full", "vocabulary"] = "lora"
+    """What trains of a pretrained model: an adapter and the codes' rows, all of it, or these rows alone (the
+    compact model always trains whole)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of a pretrained model's weights. What an adapter trains is float32 in any case; with
+    ``tuning: full`` bfloat16 would round small updates away, so leave it and set ``training.precision``."""
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Keep a pretrained model's frozen linear layers in 8 or 4 bits (QLoRA, Dettmers et al. 2023): a quarter
+    or less of the memory. Needs ``pip install 'genrec[quantize]'``."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, a third more time, same gradients."""
+    instruction: str = "A shopper chose these products, oldest first:"
+    """Words in front of the history, for a pretrained model."""
+    compact: CompactSettings = CompactSettings()
+    """Shape of the compact model."""
+    lora: LoraSettings = LoraSettings()
+    """Adapter of a pretrained model."""
+
+    @model_validator(mode="after")
+    def _quantized_weights_stay(self) -> LanguageModelSettings:
+        if self.quantization != "none" and self.backbone == "compact":
+            raise ValueError(
+                "quantization is for a pretrained backbone: give one, or set quantization to none"
+            )
+        if self.quantization != "none" and self.tuning == "full":
+            raise ValueError(
+                f"weights in {self.quantization} cannot train: set tuning to lora or vocabulary, or "
+                "quantization to none"
+            )
+        return self

@@ -1,0 +1,218 @@
+"""The next product's title, written by the language model, and the real items that come nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from genrec.config import Settings
+from genrec.data.histories import Histories
+from genrec.errors import InputError
+from genrec.language_model.tasks import Task
+from genrec.progress import progress
+
+if TYPE_CHECKING:
+    from genrec.nearest_items import NearestItem
+    from genrec.recommender import GenerativeRecommender
+
+__all__ = ["WritingSettings", "WrittenTitle", "write_titles"]
+
+_NOBODY = np.empty(0, np.int32)
+
+
+class WritingSettings(Settings):
+    """How titles are written."""
+
+    mode: Literal["beam", "sample", "grounded"] = "beam"
+    """``beam``: the likeliest titles. ``sample``: drawn ones, which differ more. ``grounded``: for each of
+    the best recommended items, the title that the model gives it."""
+    max_tokens: int = Field(32, ge=1)
+    """Longest title, in LM tokens."""
+    beams: int = Field(4, ge=1)
+    """Beams of ``beam``, at least as many as titles are wanted."""
+    temperature: float = Field(0.8, gt=0)
+    """Of ``sample``: below 1 is safer, above 1 more varied."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Of ``sample``: the likeliest tokens that hold this share of the probability."""
+    seed: int = Field(0, ge=0)
+    """Of ``sample``."""
+    batch: int = Field(64, ge=1)
+    """Titles written at once."""
+    nearest: int = Field(3, ge=0)
+    """Real items named for each title."""
+
+
+@dataclass(frozen=True)
+class WrittenTitle:
+    """A title that the language model wrote.
+
+    Attributes:
+        title: its words; they need not be those of any item.
+        score: log-probability of them given the history (and, grounded, the item), at most 0.
+        nearest: real items by similarity of text, best first.
+        item_id: the recommended item that it is about, where the title is grounded in one.
+    """
+
+    title: str
+    score: float
+    nearest: tuple[NearestItem, ...]
+    item_id: str | None = None
+
+
+def write_titles(
+    recommender: GenerativeRecommender, histories: Histories, n: int, settings: WritingSettings
+) -> list[list[WrittenTitle]]:
+    """Write `n` titles for each history of catalog indices, best first.
+
+    Raises:
+        InputError: the recommender has not learned to write titles in this mode.
+    """
+    task = _title_task(recommender, settings.mode)
+    newest = histories.last(recommender.settings.training.max_items)
+    items: NDArray[np.integer] | None = None
+    if settings.mode == "grounded":
+        items = recommender.rank(newest, n, exclude_seen=True).items
+    prompts = _prompts(recommender, task, newest, items)
+    copies = 1 if items is not None else n
+    written = _generate(recommender, prompts, copies, settings)
+    rows = [written[i : i + n] for i in range(0, len(written), n)]
+    nearest = iter(_nearest(recommender, [title for title, _ in written], settings.nearest))
+    ids = recommender.catalog.item_ids
+    answer = []
+    for u, row in enumerate(rows):
+        about = [None] * n if items is None else [ids[i] if i >= 0 else None for i in items[u]]
+        answer.append(
+            [
+                WrittenTitle(title, score, tuple(next(nearest)), item)
+                for (title, score), item in zip(row, about, strict=True)
+            ]
+        )
+    return answer
+
+
+def _title_task(recommender: GenerativeRecommender, mode: str) -> Task:
+    """The task that the recommender learned to write titles by."""
+    wanted = "{item} {item.title}" if mode == "grounded" else "{item.title}"
+    for task in recommender.settings.tasks.values():
+        if task.of_history and task.answer.strip() == wanted:
+            return task.replace(prompts=task.prompts[:1])
+    name = "next-id-and-title" if mode == "grounded" else "next-title"
+    raise InputError(
+        f"this recommender has not learned to write titles (mode {mode!r}): fit it with a language model "
+        f"that knows words (language_model.backbone=…) and tasks.{name}=0.5"
+    )
+
+
+def _prompts(
+    recommender: GenerativeRecommender,
+    task: Task,
+    histories: Histories,
+    items: NDArray[np.integer] | None,
+) -> list[list[int]]:
+    """LM tokens in front of every title: the question, and the item's codes where titles are grounded."""
+    renderer, generator = recommender.renderer, np.random.default_rng(0)
+    asked = renderer.tokens([renderer.prompt(task, h, 0, generator) for h in histories])
+    if items is None:
+        return asked
+    codes = recommender.language_model.vocabulary.encode(recommender.semantic_ids.codes)
+    return [
+        prompt + codes[max(int(item), 0)].tolist()
+        for prompt, row in zip(asked, items, strict=True)
+        for item in row
+    ]
+
+
+def _generate(
+    recommender: GenerativeRecommender, prompts: list[list[int]], n: int, settings: WritingSettings
+) -> list[tuple[str, float]]:
+    """`n` titles and their log-probabilities behind each prompt, one prompt after another."""
+    order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+    found: list[list[tuple[str, float]]] = [[] for _ in prompts]
+    step = max(1, settings.batch // n)
+    with (
+        torch.random.fork_rng(),
+        progress("writing titles", len(prompts)) as advance,
+    ):
+        torch.manual_seed(settings.seed)
+        for start in range(0, len(order), step):
+            chosen = order[start : start + step]
+            titles = _generate_batch(recommender, [prompts[i] for i in chosen], n, settings)
+            for place, i in enumerate(chosen):
+                found[i] = sorted(titles[place * n : place * n + n], key=lambda t: -t[1])
+            advance(len(chosen))
+    return [title for titles in found for title in titles]
+
+
+@torch.inference_mode()
+def _generate_batch(
+    recommender: GenerativeRecommender, prompts: list[list[int]], n: int, settings: WritingSettings
+) -> list[tuple[str, float]]:
+    language_model = recommender.language_model
+    tokenizer, model = language_model.tokenizer, language_model.model
+    width = max(map(len, prompts))
+    end = tokenizer.eos_token_id
+    ids = torch.full((len(prompts), width), end or 0)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # on the left: all answers begin in one column
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    device = language_model.core.device
+    out = model.generate(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        max_new_tokens=settings.max_tokens,
+        suppress_tokens=language_model.vocabulary.all_tokens,
+        pad_token_id=end or 0,
+        eos_token_id=end,
+        num_return_sequences=n,
+        return_dict_in_generate=True,
+        output_logits=True,
+        **_strategy(settings, n),
+    )
+    answers = out.sequences[:, width:]
+    return list(
+        zip(
+            [t.strip() for t in tokenizer.batch_decode(answers, skip_special_tokens=True)],
+            _log_probabilities(model, out, answers, end).tolist(),
+            strict=True,
+        )
+    )
+
+
+def _strategy(settings: WritingSettings, n: int) -> dict[str, Any]:
+    if settings.mode == "sample":
+        return {
+            "do_sample": True,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "top_k": 0,
+        }
+    return {"do_sample": False, "num_beams": max(settings.beams, n)}
+
+
+def _log_probabilities(model: Any, out: Any, answers: Tensor, end: int | None) -> Tensor:
+    """Sum of the answers' log-probabilities, `(B,)`, up to and with the end token."""
+    beams = getattr(out, "beam_indices", None)
+    each: Tensor = model.compute_transition_scores(
+        out.sequences, out.logits, beams, normalize_logits=True
+    )
+    if end is None:
+        return each.sum(1)
+    answers = answers[:, : each.shape[1]]
+    behind_end = (answers == end).cumsum(1) - (answers == end).long() > 0
+    return each.masked_fill(behind_end, 0.0).sum(1)
+
+
+def _nearest(
+    recommender: GenerativeRecommender, titles: Sequence[str], k: int
+) -> list[list[NearestItem]]:
+    if not k:
+        return [[] for _ in titles]
+    return recommender.nearest_items.search(list(titles), k)

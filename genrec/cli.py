@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -228,6 +229,9 @@ def recommend(
     allow: Annotated[
         str | None, typer.Option(help="Return only these items: ID,ID,… or @FILE, one a line.")
     ] = None,
+    preference: Annotated[
+        str | None, typer.Option(help="What is wanted now, in words, such as 'brand: Acme'.")
+    ] = None,
     deny: Annotated[
         str, typer.Option(help="Never return these items: ID,ID,… or @FILE, one a line.")
     ] = "",
@@ -252,6 +256,7 @@ def recommend(
         require_output(output)
     recommender = open_recommender(folder, device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
+    request = replace(request, preference=preference)
     if input_file is not None:
         columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
         policy = {"unknown_items": unknown_items.value}
@@ -293,8 +298,6 @@ def titles(
 
     Needs a recommender whose language model has learned it: genrec fit … tasks.next-title=0.5
     """
-    from dataclasses import asdict
-
     from genrec.titles import WritingSettings
 
     recommender = open_recommender(folder, device, dtype, merged=True)
@@ -328,7 +331,7 @@ def inspect(
     """Show what a recommender is made of, and how good its semantic IDs are."""
     from genrec.inspecting import inspect_recommender, inspection_tables
     from genrec.inspection_page import require_page, write_page
-    from genrec.recommender import read_catalog
+    from genrec.recommender_files import read_catalog
 
     if out is not None:
         require_page(out)

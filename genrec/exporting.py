@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from genrec.artifacts import atomic_folder, read_manifest, require_free
 from genrec.language_model import LanguageModel
-from genrec.recommender import read_catalog
+from genrec.recommender_files import read_catalog
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:

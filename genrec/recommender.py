@@ -17,10 +17,11 @@ from genrec.artifacts import atomic_folder, provenance, read_manifest, write_man
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, Trie
-from genrec.errors import InputError, RecommenderError
+from genrec.errors import InputError
 from genrec.evaluation.ranking import Ranking
 from genrec.language_model import LanguageModel
 from genrec.nearest_items import NearestItems
+from genrec.recommender_files import read_items, read_log, write_catalog, write_log
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from genrec.titles import WritingSettings, WrittenTitle
     from genrec.vectorizer import Vectorizer
 
-__all__ = ["GenerativeRecommender", "Recommendation", "read_catalog"]
+__all__ = ["GenerativeRecommender", "Recommendation"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class GenerativeRecommender:
         allow: Sequence[str] | None = None,
         deny: Sequence[str] = (),
         where: Sequence[Condition | str] = (),
+        preference: str | None = None,
     ) -> list[list[Recommendation]]:
         """Recommend the `k` most likely next items for each history.
 
@@ -133,19 +135,22 @@ class GenerativeRecommender:
             deny: items that must not be returned.
             where: conditions that a returned item meets, such as ``["price<20", "brand=Acme|Other"]``
                 (see `genrec.data.Condition`).
+            preference: what is wanted now, in words (Mender, Paischer et al. 2024), such as
+                ``"brand: Acme"``: it steers, where `where` is strict. Needs a recommender that learned the
+                task ``preference``.
 
         Returns:
             For each history its recommendations, best first; none where no item passes the filters.
 
         Raises:
-            InputError: `k` is not positive, an item id is not in the catalog, or a condition cannot be
-                answered from the catalog's columns.
+            InputError: `k` is not positive, an item id is not in the catalog, a condition cannot be
+                answered from the catalog's columns, or preferences were not learned.
         """
         _check_request(histories, k, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         items, scores = self._search.search(
-            self._prompts(indices),
+            self._prompts(indices) if preference is None else self._asked(indices, preference),
             k,
             allow=self._allowed(allow, deny, where),
             deny=list(indices) if exclude_seen else None,
@@ -210,9 +215,9 @@ class GenerativeRecommender:
             InputError: the folder exists (and `overwrite` is False) or cannot be written.
         """
         with atomic_folder(Path(folder), overwrite=overwrite) as building:
-            _write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
+            write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
             self.trie.save(building / "trie.safetensors")
-            _write_log(self.log, building / "interactions.parquet")
+            write_log(self.log, building / "interactions.parquet")
             self.item_tokenizer.save(building / "item_tokenizer")
             self.vectorizer.save(building)
             self.language_model.save(building / "language_model")
@@ -262,7 +267,7 @@ class GenerativeRecommender:
         if base is not None:
             moved = settings.language_model.replace(backbone=base)
             settings = settings.replace(language_model=moved)
-        catalog, semantic_ids = _read_catalog(folder / "catalog.parquet", manifest["semantic_ids"])
+        catalog, semantic_ids = read_items(folder / "catalog.parquet", manifest["semantic_ids"])
         language_model = LanguageModel.load(
             folder / "language_model",
             settings.language_model,
@@ -277,7 +282,7 @@ class GenerativeRecommender:
             Vectorizer.load(folder),
             language_model,
             settings,
-            _read_log(folder / "interactions.parquet", catalog),
+            read_log(folder / "interactions.parquet", catalog),
             json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
             manifest["data"],
             index=Trie.load(index) if (index := folder / "trie.safetensors").exists() else None,
@@ -301,6 +306,20 @@ class GenerativeRecommender:
         encode, codes = self.language_model.vocabulary.encode, self.semantic_ids.codes
         return [np.concatenate([prefix, encode(codes[history]).ravel()]) for history in newest]
 
+    def _asked(self, histories: Histories, preference: str) -> list[NDArray[np.int64]]:
+        """LM tokens of histories and a preference in words, as the task that learned it asks."""
+        tasks = self.settings.tasks.values()
+        steered = [t for t in tasks if t.takes_preference and t.answer.strip() == "{item}"]
+        if not steered:
+            raise InputError(
+                "this recommender has not learned preferences in words: fit it with a language model that "
+                "knows words (language_model.backbone=…) and tasks.preference=0.3, or filter with where"
+            )
+        task = steered[0].replace(prompts=steered[0].prompts[:1])
+        newest = histories.last(self.settings.training.max_items)
+        asked = [self.renderer.prompt(task, history, preference=preference) for history in newest]
+        return [np.array(tokens, np.int64) for tokens in self.renderer.tokens(asked)]
+
     def _named(self, items: NDArray[np.int32], scores: NDArray[np.float32]) -> list[Recommendation]:
         found = [
             (int(item), float(score))
@@ -309,16 +328,6 @@ class GenerativeRecommender:
         ]
         ids, titles = self.catalog.item_ids, self.catalog.titles
         return [Recommendation(ids[item], titles[item], score) for item, score in found]
-
-
-def read_catalog(folder: str | Path) -> tuple[Catalog, SemanticIds]:
-    """Read a recommender folder's items and their codes, and nothing else of it.
-
-    Raises:
-        RecommenderError: it is missing, incomplete, altered, or of another format version.
-    """
-    facts = read_manifest(Path(folder))["semantic_ids"]
-    return _read_catalog(Path(folder) / "catalog.parquet", facts)
 
 
 def _check_request(
@@ -338,52 +347,3 @@ def _check_request(
         raise InputError(
             "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
         )
-
-
-def _write_catalog(catalog: Catalog, semantic_ids: SemanticIds, path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    pq.write_table(catalog.table.append_column("semantic_id", semantic_ids.to_arrow()), path)
-
-
-def _read_catalog(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]:
-    import pyarrow.parquet as pq
-
-    from genrec.semantic_ids.semantic_ids import SemanticIds
-
-    table = pq.read_table(path)
-    catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
-    return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
-
-
-def _write_log(log: Interactions, path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    offsets = pa.array(log.histories.offsets, pa.int64())
-    columns: dict[str, NDArray[Any]] = {"items": log.histories.items}
-    if log.timestamps is not None:
-        columns["timestamps"] = log.timestamps
-    lists = {
-        name: pa.LargeListArray.from_arrays(offsets, pa.array(v)) for name, v in columns.items()
-    }
-    unit = {"timestamp_unit": log.timestamp_unit} if log.timestamp_unit else None
-    pq.write_table(pa.table(lists, metadata=unit), path, compression="zstd")
-
-
-def _read_log(path: Path, catalog: Catalog) -> Interactions:
-    import pyarrow.parquet as pq
-
-    from genrec.data.interactions import Interactions
-
-    table = pq.read_table(path)
-    items = table["items"].combine_chunks()
-    values = items.flatten().to_numpy().astype(np.int32)
-    if len(values) and not 0 <= values.min() <= values.max() < len(catalog):
-        raise RecommenderError(f"{path} names items that the catalog does not have")
-    lengths = np.diff(items.offsets.to_numpy())
-    histories = Histories(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    has_times = "timestamps" in table.column_names
-    times = table["timestamps"].combine_chunks().flatten().to_numpy() if has_times else None
-    unit = (table.schema.metadata or {}).get(b"timestamp_unit")
-    return Interactions.of_histories(catalog, histories, times, unit.decode() if unit else None)

@@ -28,7 +28,7 @@ class Request:
     Attributes:
         k: items wanted. exclude_seen: leave out items of the history.
         allow: the only items that may be returned, None for all. deny: items never to return.
-        where: conditions that a returned item meets.
+        where: conditions that a returned item meets. preference: what is wanted now, in words.
     """
 
     k: int = 10
@@ -36,6 +36,7 @@ class Request:
     allow: list[str] | None = None
     deny: list[str] | None = None
     where: tuple[Condition | str, ...] = ()
+    preference: str | None = None
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `GenerativeRecommender.recommend`."""

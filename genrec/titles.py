@@ -117,8 +117,8 @@ def _prompts(
     items: NDArray[np.integer] | None,
 ) -> list[list[int]]:
     """LM tokens in front of every title: the question, and the item's codes where titles are grounded."""
-    renderer, generator = recommender.renderer, np.random.default_rng(0)
-    asked = renderer.tokens([renderer.prompt(task, h, 0, generator) for h in histories])
+    renderer = recommender.renderer
+    asked = renderer.tokens([renderer.prompt(task, history) for history in histories])
     if items is None:
         return asked
     codes = recommender.language_model.vocabulary.encode(recommender.semantic_ids.codes)

@@ -13,7 +13,7 @@ import pytest
 from genrec.errors import MissingExtraError
 from genrec.inspecting import inspect_recommender
 from genrec.inspection_page import inspection_page, require_page
-from genrec.recommender import read_catalog
+from genrec.recommender_files import read_catalog
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> "A" & \'B\''
 VOID = {"meta", "br", "img", "link"}

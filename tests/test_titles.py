@@ -140,3 +140,15 @@ def test_a_recommender_without_words_says_how_to_get_one(recommender, recommende
     answer = command("titles", recommender_folder, "--history", "")
     assert answer.status == 2
     assert "tasks.next-title=0.5" in answer.message
+
+
+def test_a_preference_in_words_changes_what_is_recommended(writer, recommender):
+    history = writer.catalog.item_ids[:2]
+    plain = writer.recommend([history], k=5)[0]
+    brands = sorted({str(b) for b in writer.catalog.table["brand"].to_pylist() if b})[:4]
+    asked = [writer.recommend([history], k=5, preference=f"brand: {b}")[0] for b in brands]
+    scores = {tuple(item.score for item in found) for found in [plain, *asked]}
+    assert len(scores) == len(asked) + 1
+    assert all(len({item.item_id for item in found}) == 5 for found in asked)
+    with pytest.raises(InputError, match="has not learned preferences in words"):
+        recommender.recommend([[]], preference="soap")

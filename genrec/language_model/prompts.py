@@ -90,7 +90,7 @@ class ItemWords:
         else:
             most = self.settings.title_chars if field == "title" else self.settings.text_chars
             texts = field_texts(self.catalog.table, field, most)
-        return [self._harmless(text) for text in texts]
+        return [self.harmless(text) for text in texts]
 
     def _preference(self, item: int, generator: np.random.Generator) -> str:
         """One attribute of the item, or two words of its title where it has none."""
@@ -102,7 +102,8 @@ class ItemWords:
         start = int(generator.integers(max(len(words) - 1, 1)))
         return " ".join(words[start : start + 2])
 
-    def _harmless(self, text: str) -> str:
+    def harmless(self, text: str) -> str:
+        """Text from outside, with whatever would read as a token of the model's own broken up."""
         text = _CODE.sub("< ", text)
         if self._reserved is None:
             return text
@@ -135,10 +136,29 @@ class Renderer:
         self.is_chat = bool(tokenizer.chat_template)
 
     def prompt(
-        self, task: Task, history: NDArray[np.integer], item: int, generator: np.random.Generator
+        self,
+        task: Task,
+        history: NDArray[np.integer],
+        item: int = 0,
+        generator: np.random.Generator | None = None,
+        preference: str | None = None,
     ) -> str:
-        """The question as the language model reads it, chat template included."""
+        """The question as the language model reads it, chat template included.
+
+        Args:
+            task: whose prompts take turns.
+            history: catalog indices, oldest first.
+            item: what the question is about, where it is about one.
+            generator: draws prompt and preference; None asks the same each time.
+            preference: somebody's own words instead of an attribute of the item.
+        """
+        generator = np.random.default_rng(0) if generator is None else generator
         template = task.prompts[int(generator.integers(len(task.prompts)))]
+        if preference is not None:
+            words = self.words.harmless(preference)
+            template = template.replace(
+                "{item.preference}", words.replace("{", "(").replace("}", ")")
+            )
         return self.head + self._fill(template, history, item, generator) + self.tail
 
     def answer(self, task: Task, item: int, generator: np.random.Generator) -> str:

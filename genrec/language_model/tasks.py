@@ -71,6 +71,11 @@ class Task(Settings):
         return any(name in _HISTORY for text in self.prompts for name in PLACEHOLDER.findall(text))
 
     @property
+    def takes_preference(self) -> bool:
+        """Whether it asks for the next item of a history, given a preference in words."""
+        return self.of_history and any("{item.preference}" in text for text in self.prompts)
+
+    @property
     def columns(self) -> set[str]:
         """Columns of the catalog that its templates name."""
         names = {n for text in (*self.prompts, self.answer) for n in PLACEHOLDER.findall(text)}

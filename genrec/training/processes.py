@@ -80,10 +80,14 @@ class Processes:
             ConfigError: a tracker's package is not installed.
         """
         from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
 
+        # Untied heads tuned whole get no gradient for rows that no target competes with.
+        wrapping = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:
             accelerator = Accelerator(
                 cpu=device.type == "cpu",
+                kwargs_handlers=[wrapping],
                 log_with=list(report_to) or None,
                 project_dir=folder / "logs" if report_to else None,
             )

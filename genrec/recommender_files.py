@@ -1,0 +1,88 @@
+"""The tables of a recommender folder: its items with their codes, and its histories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec.artifacts import read_manifest
+from genrec.data.catalog import Catalog
+from genrec.data.histories import Histories
+from genrec.errors import RecommenderError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from genrec.data.interactions import Interactions
+    from genrec.semantic_ids.semantic_ids import SemanticIds
+
+__all__ = ["read_catalog", "read_items", "read_log", "write_catalog", "write_log"]
+
+
+def read_catalog(folder: str | Path) -> tuple[Catalog, SemanticIds]:
+    """Read a recommender folder's items and their codes, and nothing else of it.
+
+    Raises:
+        RecommenderError: it is missing, incomplete, altered, or of another format version.
+    """
+    facts = read_manifest(Path(folder))["semantic_ids"]
+    return read_items(Path(folder) / "catalog.parquet", facts)
+
+
+def write_catalog(catalog: Catalog, semantic_ids: SemanticIds, path: Path) -> None:
+    """Write the items, each with its codes."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(catalog.table.append_column("semantic_id", semantic_ids.to_arrow()), path)
+
+
+def read_items(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]:
+    """Read back what `write_catalog` wrote; `facts` are what `SemanticIds.describe` says."""
+    import pyarrow.parquet as pq
+
+    from genrec.semantic_ids.semantic_ids import SemanticIds
+
+    table = pq.read_table(path)
+    catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
+    return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
+
+
+def write_log(log: Interactions, path: Path) -> None:
+    """Write the histories, one a row, without user ids."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    offsets = pa.array(log.histories.offsets, pa.int64())
+    columns: dict[str, NDArray[Any]] = {"items": log.histories.items}
+    if log.timestamps is not None:
+        columns["timestamps"] = log.timestamps
+    lists = {
+        name: pa.LargeListArray.from_arrays(offsets, pa.array(v)) for name, v in columns.items()
+    }
+    unit = {"timestamp_unit": log.timestamp_unit} if log.timestamp_unit else None
+    pq.write_table(pa.table(lists, metadata=unit), path, compression="zstd")
+
+
+def read_log(path: Path, catalog: Catalog) -> Interactions:
+    """Read back what `write_log` wrote.
+
+    Raises:
+        RecommenderError: it names items that the catalog does not have.
+    """
+    import pyarrow.parquet as pq
+
+    from genrec.data.interactions import Interactions
+
+    table = pq.read_table(path)
+    items = table["items"].combine_chunks()
+    values = items.flatten().to_numpy().astype(np.int32)
+    if len(values) and not 0 <= values.min() <= values.max() < len(catalog):
+        raise RecommenderError(f"{path} names items that the catalog does not have")
+    lengths = np.diff(items.offsets.to_numpy())
+    histories = Histories(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    has_times = "timestamps" in table.column_names
+    times = table["timestamps"].combine_chunks().flatten().to_numpy() if has_times else None
+    unit = (table.schema.metadata or {}).get(b"timestamp_unit")
+    return Interactions.of_histories(catalog, histories, times, unit.decode() if unit else None)

@@ -194,11 +194,16 @@ class AutoencoderTokenizer(ItemTokenizer):
     @torch.inference_mode()
     def _encode(self, vectors: NDArray[np.float32]) -> NDArray[np.int32]:
         assert self.model is not None
+        # A product's last bit depends on where in the batch a row stands: each vector goes in once, so that
+        # equal ones get equal codes.
+        whole_rows = np.dtype((np.void, vectors.itemsize * vectors.shape[1]))
+        rows = np.ascontiguousarray(vectors).view(whole_rows).ravel()
+        _, first, row_of = np.unique(rows, return_index=True, return_inverse=True)
         parts = []
-        for part in torch.split(torch.tensor(vectors), CHUNK):
+        for part in torch.split(torch.tensor(vectors[first]), CHUNK):
             latents = self.model.encode(self.model.scaled(part.to(self.device)))
             parts.append(self.model.quantize(latents).codes.cpu())
-        return torch.cat(parts).numpy().astype(np.int32)
+        return torch.cat(parts).numpy().astype(np.int32)[row_of]
 
     @torch.inference_mode()
     def _decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ vector; an item whose title is the very text therefore comes first by name, what
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +22,7 @@ from genrec.data.vectors import unit_rows
 from genrec.encoders import TextEncoder, TfidfEncoder
 from genrec.errors import InputError
 from genrec.evaluation.title_metrics import normalize_title
+from genrec.request import check_count
 from genrec.vectorizer import encode_texts
 
 if TYPE_CHECKING:
@@ -172,9 +172,4 @@ class NearestItems:
 def _check_search(texts: Sequence[str], k: int) -> None:
     if isinstance(texts, str):
         raise InputError(f"texts must be a list of texts, found one: put it in a list, [{texts!r}]")
-    try:
-        wanted = operator.index(k)
-    except TypeError:
-        wanted = 0
-    if wanted < 1:
-        raise InputError(f"k = {k!r}: ask for at least 1 item, as a whole number")
+    check_count("k", k, "item")

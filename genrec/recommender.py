@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from genrec.evaluation.ranking import Ranking
 from genrec.language_model import LanguageModel
 from genrec.nearest_items import NearestItems
 from genrec.recommender_files import read_items, read_log, write_catalog, write_log
+from genrec.request import check_count
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ class GenerativeRecommender:
             InputError: `k` is not positive, an item id is not in the catalog, a condition cannot be
                 answered from the catalog's columns, or preferences were not learned.
         """
-        _check_request(histories, k, allow, deny)
+        check_count("k", k, "item")
+        _check_request(histories, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         items, scores = self._search.search(
@@ -176,7 +177,8 @@ class GenerativeRecommender:
         """
         from genrec.titles import WritingSettings, write_titles
 
-        _check_request(histories, n, None, ())
+        check_count("n", n, "title")
+        _check_request(histories, None, ())
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         return write_titles(self, indices, n, settings or WritingSettings())
 
@@ -331,14 +333,8 @@ class GenerativeRecommender:
 
 
 def _check_request(
-    histories: Sequence[Sequence[str]], k: int, allow: Sequence[str] | None, deny: Sequence[str]
+    histories: Sequence[Sequence[str]], allow: Sequence[str] | None, deny: Sequence[str]
 ) -> None:
-    try:
-        wanted = operator.index(k)
-    except TypeError:
-        wanted = 0
-    if wanted < 1:
-        raise InputError(f"k = {k!r}: ask for at least 1 item, as a whole number")
     if isinstance(allow, str) or isinstance(deny, str):
         raise InputError("allow and deny must be lists of item ids, such as ['id1', 'id2']")
     if isinstance(histories, str) or any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec.data.conditions import Condition
-from genrec.errors import DataError
+from genrec.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from genrec.data.catalog import Catalog
 
-__all__ = ["Request", "read_ids", "read_request"]
+__all__ = ["Request", "check_count", "read_ids", "read_request"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,20 @@ class Request:
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `GenerativeRecommender.recommend`."""
         return asdict(self) | {"deny": self.deny or [], "where": self.where}
+
+
+def check_count(name: str, count: int, things: str) -> None:
+    """Check that a count of things wanted is a whole number of at least one.
+
+    Raises:
+        InputError: it is not; the message names the argument.
+    """
+    try:
+        wanted = operator.index(count)
+    except TypeError:
+        wanted = 0
+    if wanted < 1:
+        raise InputError(f"{name} = {count!r}: ask for at least 1 {things}, as a whole number")
 
 
 def read_request(

@@ -78,23 +78,26 @@ def write_titles(
     newest = histories.last(recommender.settings.training.max_items)
     items: NDArray[np.integer] | None = None
     if settings.mode == "grounded":
-        items = recommender.rank(newest, n, exclude_seen=True).items
+        # The whole history: what was seen long ago is left out too.
+        items = recommender.rank(histories, n, exclude_seen=True).items
     prompts = _prompts(recommender, task, newest, items)
     copies = 1 if items is not None else n
     written = _generate(recommender, prompts, copies, settings)
-    rows = [written[i : i + n] for i in range(0, len(written), n)]
-    nearest = iter(_nearest(recommender, [title for title, _ in written], settings.nearest))
+    nearest = _nearest(recommender, [title for title, _ in written], settings.nearest)
     ids = recommender.catalog.item_ids
-    answer = []
-    for u, row in enumerate(rows):
-        about = [None] * n if items is None else [ids[i] if i >= 0 else None for i in items[u]]
-        answer.append(
-            [
-                WrittenTitle(title, score, tuple(next(nearest)), item)
-                for (title, score), item in zip(row, about, strict=True)
-            ]
-        )
-    return answer
+    about: list[int | None] = [None] * len(written)
+    if items is not None:
+        about = [*items.ravel().tolist()]
+    titles = [
+        # Where fewer items than titles are left, fewer titles come.
+        None
+        if item == -1
+        else WrittenTitle(title, score, tuple(near), None if item is None else ids[item])
+        for (title, score), near, item in zip(written, nearest, about, strict=True)
+    ]
+    width = n if items is None else items.shape[1]
+    rows = [titles[u * width : (u + 1) * width] for u in range(len(newest))]
+    return [[title for title in row if title is not None] for row in rows]
 
 
 def _title_task(recommender: GenerativeRecommender, mode: str) -> Task:

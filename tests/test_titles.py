@@ -100,6 +100,15 @@ def test_titles_come_with_scores_and_real_items(writer, mode):
     assert again == rows
 
 
+def test_fewer_titles_come_where_fewer_items_are_left(writer):
+    everything = Histories.of([range(len(writer.catalog) - 2), [0]])
+    settings = WritingSettings(mode="grounded", max_tokens=4, nearest=1)
+    short, whole = write_titles(writer, everything, 4, settings)
+    ids = writer.catalog.item_ids
+    assert {title.item_id for title in short} == set(ids[-2:])
+    assert len(whole) == 4
+
+
 def test_the_score_is_the_models_log_probability(writer, monkeypatch):
     model, seen = writer.language_model.model, []
     generate = model.generate

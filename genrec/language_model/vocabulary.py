@@ -73,6 +73,13 @@ class CodeVocabulary:
         """Codes of each level."""
         return tuple(len(level) for level in self.tokens)
 
+    def levels_of(self, tokens: int) -> NDArray[np.int8]:
+        """Level of each of the language model's `tokens` tokens, -1 for words, `(V,)`."""
+        levels = np.full(tokens, -1, np.int8)
+        for level, own in enumerate(self.tokens):
+            levels[own] = level
+        return levels
+
     @property
     def all_tokens(self) -> list[int]:
         """Every code's token id, ascending."""

@@ -6,9 +6,7 @@ the backward pass, so that no `(targets, V)` logits of a large vocabulary are ev
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
@@ -50,7 +48,9 @@ class TaskLoss(nn.Module):
         self.head = LevelHead(language_model.core, language_model.vocabulary)
         self.trie, self.normalization, self.text_weight = trie, normalization, text_weight
         self.packs = packs
-        self.levels_of = _levels_of(language_model).to(self.head.tokens[0].device)
+        rows = language_model.core.get_input_embeddings().weight.shape[0]
+        levels = torch.from_numpy(language_model.vocabulary.levels_of(rows))
+        self.levels_of = levels.to(self.head.tokens[0].device)
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """Loss of packed rows."""
@@ -90,12 +90,3 @@ class TaskLoss(nn.Module):
 
     def _cross_entropy(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         return F.cross_entropy(self.head.vocabulary_logits(hidden), tokens, reduction="sum")
-
-
-def _levels_of(language_model: LanguageModel) -> Tensor:
-    """Level of every LM token, -1 for words, `(V,)`."""
-    rows = language_model.core.get_input_embeddings().weight.shape[0]
-    levels: NDArray[np.int8] = np.full(rows, -1, np.int8)
-    for level, tokens in enumerate(language_model.vocabulary.tokens):
-        levels[tokens] = level
-    return torch.from_numpy(levels)

@@ -53,7 +53,7 @@ class TaskSource:
         examples = [self._pass(items) for items in data]
         for task in self.tasks:
             examples += self._drawn(task, data, generator)
-        levels_of = _levels_of(self.renderer)
+        levels_of = self.renderer.vocabulary.levels_of(len(self.renderer.tokenizer))
         batches = self._batches(np.array([len(e.tokens) for e in examples]), generator)
         return _TaskEpoch(examples, batches, levels_of, self.settings.text_weight)
 
@@ -124,11 +124,3 @@ class _TaskEpoch:
 
     def _rows(self, batch: int) -> list[list[Example]]:
         return [[self.examples[i] for i in row] for row in self.batches[batch]]
-
-
-def _levels_of(renderer: Renderer) -> NDArray[np.int8]:
-    """Level of every LM token, -1 for words, `(V,)`."""
-    levels = np.full(len(renderer.tokenizer), -1, np.int8)
-    for level, tokens in enumerate(renderer.vocabulary.tokens):
-        levels[tokens] = level
-    return levels

@@ -32,10 +32,7 @@ def tuned(folder, architecture="qwen3", tuning="lora"):
 
 
 def levels_of(lm):
-    levels = np.full(lm.core.get_input_embeddings().weight.shape[0], -1, np.int8)
-    for level, tokens in enumerate(lm.vocabulary.tokens):
-        levels[tokens] = level
-    return levels
+    return lm.vocabulary.levels_of(lm.core.get_input_embeddings().weight.shape[0])
 
 
 def examples(lm, seed=0):

@@ -121,6 +121,15 @@ class FitSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _codes_of_a_pretrained_model(self) -> FitSettings:
+        if self.training.codes_first and self.language_model.backbone == "compact":
+            raise ValueError(
+                "training.codes_first warms up the codes of a pretrained language model, and the compact one "
+                "is trained whole from the start: give language_model.backbone, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_to_see(self) -> FitSettings:
         if not (self.encoder.weight or self.encoder.image_column or self.vectors):
             raise ValueError(

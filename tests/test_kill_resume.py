@@ -1,6 +1,7 @@
 """A fit that is killed goes on where it stood and ends with the same bytes."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import time
 
 import pytest
+
+from genrec.testing.fakes import save_tiny_pretrained
 
 SETTINGS = [
     "encoder.dimension=16",
@@ -28,11 +31,11 @@ def words(shop_files, out, *more):
     return ["fit", "--items", items, "--interactions", clicks, "--out", str(out), *SETTINGS, *more]
 
 
-def start(shop_files, out):
+def start(shop_files, out, *more):
     """The command in a process of its own, on one thread: sums must be taken in one order."""
     code = "from genrec.cli import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, *words(shop_files, out)],
+        [sys.executable, "-c", code, *words(shop_files, out, *more)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -144,3 +147,35 @@ def test_a_torn_checkpoint_is_passed_over(unfinished, shop_files, undisturbed):
     said = finish(start(shop_files, unfinished))
     assert "using the one before it" in said
     assert model_bytes(unfinished) == model_bytes(undisturbed)
+
+
+TASKS = ["tasks={next-title: 0.3, item-to-id: 0.3}", "training.codes_first=20"]
+
+
+def kill_at(step, shop_files, out, more):
+    """Start the fit, or go on with it; SIGKILL once its checkpoint of `step` is there or being written."""
+    process = start(shop_files, out, *more)
+    checkpoints = out.with_name("shop.partial") / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not any(int(path.stem.split("-")[1]) >= step for path in checkpoints.glob("step-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_tuning_on_tasks_survives_three_kills(shop_files, tmp_path):
+    base = save_tiny_pretrained(tmp_path / "base", "qwen3")
+    more = [*TASKS, f"language_model.backbone={base}", "training.batch_tokens=400"]
+    whole, out = tmp_path / "whole" / "shop", tmp_path / "killed" / "shop"
+    finish(start(shop_files, whole, *more))
+    for step in sorted(random.Random(7).sample(range(2, 70), 3)):
+        kill_at(step, shop_files, out, more)
+        assert not out.exists()
+    finish(start(shop_files, out, *more))
+    names = ("language_model/adapter_model", "item_tokenizer/model")
+    for name in names:
+        expected = (whole / f"{name}.safetensors").read_bytes()
+        assert (out / f"{name}.safetensors").read_bytes() == expected, name

@@ -32,6 +32,9 @@ class TrainingSettings(Settings):
     """Peak of AdamW's rate: linear warm-up, a plateau, linear decay to zero."""
     warmup_steps: int = Field(200, ge=0)
     """Steps to the peak."""
+    codes_first: int = Field(0, ge=0)
+    """Steps at the start in which only the codes' rows of a pretrained model train: they come to it as
+    strangers, and their first gradients are no good for the rest."""
     decay: float = Field(0.5, ge=0, le=1)
     """Share of the run over which the rate falls to zero."""
     weight_decay: float = Field(0.01, ge=0)

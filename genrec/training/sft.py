@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,10 @@ class _Run:
         self.validation_steps = {max(1, round(n * self.total / count)) for n in range(1, count + 1)}
         self.result = TrainingResult()
         self.throughput = Throughput(device)
+        if settings.codes_first and not hasattr(loss, "train_only_codes"):
+            raise InputError(
+                f"training.codes_first = {settings.codes_first}: there are no codes here; leave it out"
+            )
 
     def go(self, report: Report | None) -> TrainingResult:
         """Train to the end from wherever the folder's checkpoints stand."""
@@ -179,14 +183,16 @@ class _Run:
         self.loss.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
-        try:
-            total = self._gradients(epoch, batch)
-        except torch.OutOfMemoryError as error:
+        with self._codes_alone(self.result.steps < self.settings.codes_first):
+            try:
+                total = self._gradients(epoch, batch)
+            except torch.OutOfMemoryError as error:
+                self.optimizer.zero_grad()
+                advice = out_of_memory_advice(error, self._probe(epoch, batch), self.settings)
+                raise advice from None
+            self.processes.accelerator.clip_grad_norm_(self.loss.parameters(), self.settings.clip)
+            self.optimizer.step()
             self.optimizer.zero_grad()
-            raise out_of_memory_advice(error, self._probe(epoch, batch), self.settings) from None
-        self.processes.accelerator.clip_grad_norm_(self.loss.parameters(), self.settings.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
         number = self.processes.sum(total)
         if not math.isfinite(number):
             raise InputError(
@@ -195,6 +201,19 @@ class _Run:
                 "and start over (--restart discards this run)"
             )
         return number
+
+    @contextmanager
+    def _codes_alone(self, only: bool) -> Iterator[None]:
+        """Let one step train nothing but the codes' rows; validations and checkpoints see no difference."""
+        if not only:
+            yield
+            return
+        module: Any = self.loss
+        module.train_only_codes(True)
+        try:
+            yield
+        finally:
+            module.train_only_codes(False)
 
     def _gradients(self, epoch: Epoch, batch: int) -> Tensor:
         """Add up the gradients of this process's pieces; return its share of the batch's mean loss."""

@@ -44,6 +44,7 @@ class TaskLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.model = language_model.model
+        self.train_only_codes = language_model.train_only_codes
         self.core = (language_model.core,)  # a tuple hides it: the parameters are registered once
         self.head = LevelHead(language_model.core, language_model.vocabulary)
         self.trie, self.normalization, self.text_weight = trie, normalization, text_weight

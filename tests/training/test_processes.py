@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from genrec.data.histories import Histories
+from genrec.testing.fakes import save_tiny_pretrained
 from genrec.training.settings import TrainingSettings
 from genrec.training.sources import HistorySource, Part
 
@@ -46,7 +47,8 @@ def sft(root, out, *more, processes=1):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return load_file(out / "language_model" / "model.safetensors"), done
+    weights = next((out / "language_model").glob("*model.safetensors"))
+    return load_file(weights), done
 
 
 @pytest.mark.slow
@@ -71,3 +73,21 @@ def test_parts_make_up_the_batch():
             clean = sorted(tuple(i for i in row if i >= 0) for row in rows)
             assert clean == sorted(tuple(i for i in row if i >= 0) for row in whole)
         assert epoch.units(batch) == sum(i >= 0 for row in whole for i in row)
+
+
+@pytest.mark.slow
+def test_two_processes_tune_a_pretrained_model_on_tasks_as_one_does(root, tmp_path):
+    base = save_tiny_pretrained(tmp_path / "base", "qwen3")
+    more = (
+        f"fit.language_model.backbone={base}",
+        "fit.language_model.lora.dropout=0",
+        "fit.tasks={next-title: 0.5, item-to-id: 0.5}",
+        "fit.training.codes_first=4",
+        "fit.training.batch_tokens=400",
+    )
+    one, _ = sft(root, tmp_path / "one", *more)
+    two, _ = sft(root, tmp_path / "two", *more, processes=2)
+    assert any(".lora_" in name for name in one)
+    assert one.keys() == two.keys()
+    for name, weight in one.items():
+        assert (weight - two[name]).abs().max() < 1e-4, name

@@ -1,9 +1,11 @@
 """Metrics per case, from a ranking and the one item that came next.
 
-Every metric is a function of the target's 0-based rank alone, so a ranking is read once
-(`rank_of_target`) and any number of cut-offs follow. Conventions:
+Every metric is a function of the target's 0-based rank alone, so a ranking is read once and any number
+of cut-offs follow; where scores tie, it is averaged over the tied places (`genrec.evaluation.ties`).
+Conventions:
 
-- one target a case: recall@k and hit@k are the same number, ndcg@k needs no ideal ranking;
+- one target a case: recall@k and hit@k are the same number, as are mrr@k and map@k, and ndcg@k needs no
+  ideal ranking;
 - a target outside the ranking counts 0 in every metric, as does an empty row;
 - cases are never dropped, so a mean over the returned values is the mean over all users counted.
 
@@ -14,7 +16,7 @@ ndcg; Voorhees, The TREC-8 question answering track report (1999), for mrr.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +31,8 @@ __all__ = [
     "METRICS",
     "Audit",
     "audit",
+    "audit_cases",
+    "average_precision",
     "coverage",
     "hit",
     "mrr",
@@ -92,10 +96,18 @@ def mrr(ranks: Ranks, k: int) -> NDArray[np.float64]:
     return reciprocal
 
 
+def average_precision(ranks: Ranks, k: int) -> NDArray[np.float64]:
+    """Return what map@k averages: the precision at the target's place, 0 behind k.
+
+    With one target a case, the precision where it stands is ``1 / (rank + 1)``: the same as `mrr`.
+    """
+    return mrr(ranks, k)
+
+
 METRICS: Mapping[str, Callable[[Ranks, int], NDArray[np.float64]]] = MappingProxyType(
-    {"recall": recall, "ndcg": ndcg, "mrr": mrr}
+    {"recall": recall, "ndcg": ndcg, "mrr": mrr, "hit": hit, "map": average_precision}
 )
-"""The metrics of a result file, each a mean over cases; hit would only repeat recall."""
+"""The metrics of a result file, each a mean over cases."""
 
 
 def coverage(ranking: Ranking, n_items: int, k: int) -> float:
@@ -124,40 +136,63 @@ class Audit:
         invalid: neither a catalog index nor the -1 of a short row.
         duplicates: repetitions of an item that already stands in the row.
         seen: items of the case's own history, where these are excluded.
+        entries: all that was returned, sound or not.
     """
 
     invalid: int = 0
     duplicates: int = 0
     seen: int = 0
+    entries: int = 0
+
+    @classmethod
+    def of(cls, counts: NDArray[np.integer[Any]]) -> Audit:
+        """Add up what `audit_cases` counted, `(C, 4)`."""
+        return cls(*(int(count) for count in counts.sum(axis=0)))
 
     @property
     def total(self) -> int:
         """All violations together; a sound ranker has 0."""
         return self.invalid + self.duplicates + self.seen
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """Each kind of violation as a share of what was returned."""
+        kinds = {"invalid": self.invalid, "duplicates": self.duplicates, "seen": self.seen}
+        return {name: count / max(self.entries, 1) for name, count in kinds.items()}
+
     def __add__(self, other: Audit) -> Audit:
-        names = [field.name for field in fields(self)]
-        return Audit(*(getattr(self, name) + getattr(other, name) for name in names))
+        return Audit(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 def audit(ranking: Ranking, histories: Histories, n_items: int, exclude_seen: bool) -> Audit:
-    """Count what a ranking must not hold.
-
-    Args:
-        ranking: `(C, k)`.
-        histories: the C histories it was made for.
-        n_items: size of the catalog.
-        exclude_seen: whether items of the history were forbidden.
+    """Count what a ranking must not hold (see `audit_cases`).
 
     >>> items = np.array([[0, 0, 7], [1, 2, -1]], np.int32)
     >>> ranking = Ranking(items, np.zeros((2, 3), np.float32))
     >>> audit(ranking, Histories.of([[], [2]]), n_items=3, exclude_seen=True)
-    Audit(invalid=1, duplicates=1, seen=1)
+    Audit(invalid=1, duplicates=1, seen=1, entries=5)
     """
-    filled = ranking.items != -1
-    valid = (ranking.items >= 0) & (ranking.items < n_items)
-    in_order = np.sort(np.where(valid, ranking.items, -1), axis=1)
+    return Audit.of(audit_cases(ranking.items, histories, n_items, exclude_seen))
+
+
+def audit_cases(
+    items: NDArray[np.integer[Any]], histories: Histories, n_items: int, exclude_seen: bool
+) -> NDArray[np.int64]:
+    """Count invalid, duplicate and seen entries, and all entries, of every case, `(C, 4)`.
+
+    Args:
+        items: `(C, k)`, what was returned.
+        histories: the C histories it was made for.
+        n_items: size of the catalog.
+        exclude_seen: whether items of the history were forbidden.
+    """
+    filled = items != -1
+    valid = (items >= 0) & (items < n_items)
+    in_order = np.sort(np.where(valid, items, -1), axis=1)
     repeated = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] >= 0)
-    entries = (np.arange(len(ranking))[:, None] * n_items + ranking.items)[valid]
-    seen = np.isin(entries, pairs(histories, n_items)).sum() if exclude_seen else 0
-    return Audit(int((filled & ~valid).sum()), int(repeated.sum()), int(seen))
+    seen = np.zeros(items.shape, np.bool_)
+    if exclude_seen:
+        entries = (np.arange(len(items))[:, None] * n_items + items)[valid]
+        seen[valid] = np.isin(entries, pairs(histories, n_items))
+    kinds = (filled & ~valid, repeated, seen, filled)
+    return np.stack([kind.sum(axis=1) for kind in kinds], axis=1)

@@ -16,6 +16,10 @@ Normalization = Literal["vocabulary", "level", "catalog"]
 """``vocabulary``: all LM tokens; ``level``: the level's codes; ``catalog``: those that lead to an item."""
 
 
+_FEW = 8
+"""Gathered rows of the head cost about this many times as much as rows of one matrix product."""
+
+
 def child_log_probabilities(
     head: LevelHead,
     trie: Trie,
@@ -47,14 +51,19 @@ def child_log_probabilities(
     real = torch.arange(codes.shape[-1], device=first.device) < (end - first)[..., None]
     if normalization == "vocabulary":
         return first, real, head.log_probabilities(hidden, level).gather(-1, codes)
-    logits = head.logits(hidden, level)
-    picked = logits.gather(-1, codes)
     if normalization == "catalog":
+        few = codes.shape[-1] * _FEW < len(head.tokens[level])
+        picked = (
+            head.logits_of(hidden, level, codes)
+            if few
+            else head.logits(hidden, level).gather(-1, codes)
+        )
         gain = picked.masked_fill(~real, -torch.inf).log_softmax(-1)
         if level == trie.levels - 1 and trie.widest[-1] > 1:
             gain = gain - _items_of(trie, first, codes.shape[-1]).log()
         return first, real, gain
-    return first, real, picked - logits.logsumexp(-1, keepdim=True)
+    logits = head.logits(hidden, level)
+    return first, real, logits.gather(-1, codes) - logits.logsumexp(-1, keepdim=True)
 
 
 def _items_of(trie: Trie, first: Tensor, width: int) -> Tensor:

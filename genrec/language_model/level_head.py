@@ -42,6 +42,14 @@ class LevelHead:
         bias = None if bias is None else bias.to(hidden.dtype)
         return self._finish(F.linear(hidden, weight.to(hidden.dtype), bias)).float()
 
+    def logits_of(self, hidden: Tensor, level: int, codes: Tensor) -> Tensor:
+        """Turn final hidden states `(…, D)` into float32 logits of a few codes each, `(…, C)` in and out."""
+        weight, bias = self._rows(level)
+        logits = (F.embedding(codes, weight.to(hidden.dtype)) @ hidden[..., None])[..., 0]
+        return self._finish(
+            logits if bias is None else logits + bias[codes].to(hidden.dtype)
+        ).float()
+
     def log_probabilities(self, hidden: Tensor, level: int) -> Tensor:
         """Turn final hidden states into log-probabilities over the whole LM vocabulary, `(…, K_level)`."""
         logits = self.vocabulary_logits(hidden)

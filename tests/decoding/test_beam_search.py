@@ -185,8 +185,8 @@ def test_each_level_can_have_its_own_beams(exhaustive):
         searching(model, catalog, beams=(5,)).search([prompt], 1)
 
 
-@pytest.mark.parametrize("sizes", [(300,), (2,) * 8])
-def test_one_level_and_eight(sizes, exhaustive):
+@pytest.mark.parametrize("sizes", [(300,), (2,) * 8, (30, 300)])
+def test_one_level_eight_and_few_of_many_codes(sizes, exhaustive):
     catalog = TinyCatalog.random(120, sizes, seed=2)
     model = tiny_causal_lm("llama", catalog.vocab_size)
     prompts = [catalog.prompt([]), catalog.prompt([7])]

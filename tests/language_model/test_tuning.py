@@ -175,7 +175,11 @@ def test_level_logits_equal_the_models_own(lab, bases, tmp_path, architecture, t
             hidden = model.core.base_model(input_ids=lab.ids(model)).last_hidden_state
         full = lab.logits(model)
         for level, tokens in enumerate(model.vocabulary.tokens):
-            torch.testing.assert_close(head.logits(hidden, level), full[..., tokens])
+            own = full[..., tokens]
+            torch.testing.assert_close(head.logits(hidden, level), own)
+            few = torch.arange(hidden.shape[:2].numel()).view(*hidden.shape[:2], 1) % len(tokens)
+            found = head.logits_of(hidden, level, few)
+            torch.testing.assert_close(found, own.gather(-1, few), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Counts beside the language model: the mixture by hand, its filters, and the choice of its weight."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from genrec.data.histories import Cases, Histories
+from genrec.evaluation.ranking import Ranking
+from genrec.memory import Memory, MemorySettings, choose_weight, mix
+
+MODEL = Ranking(
+    np.array([[0, 1, 2], [3, -1, -1]], np.int32),
+    np.log(np.array([[0.5, 0.3, 0.1], [0.8, 1e-30, 1e-30]], np.float32)),
+)
+COUNTS = csr_matrix(np.array([[0, 0, 0.25, 0, 0.75], [0, 0, 0, 0, 0]]))
+
+
+def test_the_mixture_by_hand():
+    # 0: .5 * .6; 1: .3 * .6; 2: .1 * .6 + .25 * .4; 4: .75 * .4
+    mixed = mix(MODEL, COUNTS, 0.4, 4)
+    assert mixed.items[0].tolist() == [0, 4, 1, 2]
+    np.testing.assert_allclose(np.exp(mixed.scores[0]), [0.3, 0.3, 0.18, 0.16], rtol=1e-5)
+    assert mixed.items[1].tolist() == [3, -1, -1, -1], "counts that say nothing change nothing"
+    assert np.exp(mixed.scores[1, 0]) == pytest.approx(0.8)
+    assert np.isneginf(mixed.scores[1, 1:]).all()
+
+
+def test_no_weight_is_the_model_alone():
+    alone = mix(MODEL, COUNTS, 0.0, 3)
+    assert alone.items.tolist() == MODEL.items.tolist()
+    np.testing.assert_allclose(alone.scores[0], MODEL.scores[0], rtol=1e-5)
+
+
+def test_counts_are_a_distribution_over_what_may_be_returned():
+    train = Histories.of([[0, 1, 2], [0, 1], [0, 3]])
+    memory = Memory.of(train, 5, MemorySettings(counts={"recency": {"decay": 1.0}}))
+    histories = Histories.of([[0], [4], [1, 0]])
+    whole = memory.probabilities(histories).toarray()
+    # After 0 came 1 twice, 3 once, and 2 once at two steps.
+    np.testing.assert_allclose(whole[0], [0, 2 / 3.5, 0.5 / 3.5, 1 / 3.5, 0], rtol=1e-6)
+    assert whole[1].sum() == 0
+    deny = [np.array([1]), np.array([], int), np.array([1, 0])]
+    denied = memory.probabilities(histories, deny=deny).toarray()
+    np.testing.assert_allclose(denied[0], [0, 0, 0.5 / 1.5, 1 / 1.5, 0], rtol=1e-6)
+    assert denied[2, 1] == 0
+    allowed = memory.probabilities(histories, allow=np.array([3])).toarray()
+    assert allowed[0].tolist() == [0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("target", "wanted"), [(0, 0.0), (4, 0.5)])
+def test_the_weight_is_what_ranks_the_targets_best(target, wanted):
+    cases = Cases(np.arange(2), Histories.of([[9], [9]]), np.array([target, 3]))
+    weight, found = choose_weight(MODEL, COUNTS, cases, k=2)
+    assert found[weight] == max(found.values())
+    assert weight == wanted

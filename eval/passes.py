@@ -11,8 +11,6 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import Field
-
 from genrec import GenerativeRecommender
 from genrec.artifacts import atomic_file, provenance, require_file
 from genrec.config import Settings
@@ -28,9 +26,9 @@ class Config(Settings):
     """Folder of a fitted recommender without tasks."""
     passes: tuple[Passes, ...] = ("user", "position", "position, padded at random")
     """Ways of training."""
-    seconds: float = Field(120.0, gt=0)
+    seconds: float = 120.0
     """Training time of each."""
-    validation_users: int = Field(5000, ge=1)
+    validation_users: int = 5000
     """Validation cases drawn at random for ndcg@10."""
     out: Path = Path("runs/passes.json")
     """JSON document; the table goes beside it, ending in .md."""

@@ -2,8 +2,9 @@
 
     python eval/rank.py eval/rank_demo.yaml [split=valid …]
 
-The baselines are trained on the same training part and ranked on the same cases. Writes one JSON document
-and, beside it, the table as Markdown.
+The baselines are trained on the same training part and ranked on the same cases. Writes one JSON document,
+with slices and paired tests against each baseline; beside it, the table as Markdown and the recommender's
+result in every case as Parquet.
 """
 
 import json
@@ -12,8 +13,10 @@ from typing import Literal
 
 from genrec import GenerativeRecommender
 from genrec.artifacts import atomic_file
+from genrec.case_files import write_cases
 from genrec.config import Settings
 from genrec.evaluation import compare, markdown_table
+from genrec.evaluation.report import shown_metrics
 from genrec.measuring import measure
 from genrec.recipe import run_recipe
 
@@ -34,7 +37,7 @@ class Config(Settings):
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` …"""
     out: Path = Path("runs/rank.json")
-    """JSON document; the table goes beside it, ending in .md."""
+    """JSON document; beside it go the table, ending in .md, and the cases, ending in .parquet."""
 
 
 def main(config: Config) -> None:
@@ -44,11 +47,13 @@ def main(config: Config) -> None:
         recommender, config.split, config.ks, config.exclude_seen, config.baselines
     )
     document = {"config": config.model_dump(mode="json")} | compare(mine, baselines)
-    table = markdown_table(mine, baselines)
+    table = markdown_table(mine, baselines, metrics=shown_metrics(mine))
     with atomic_file(config.out) as path:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     with atomic_file(config.out.with_suffix(".md")) as path:
         path.write_text(table + "\n", encoding="utf-8")
+    catalog, log = recommender.catalog, recommender.log
+    write_cases(mine, config.out.with_suffix(".parquet"), catalog.item_ids, log.user_ids)
     print(table)
 
 

@@ -6,7 +6,6 @@ Standard output carries results only; progress and the log go to standard error.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from genrec.options import (
     Folder,
     ItemId,
     Json,
+    KeepSeen,
     Mode,
     OnceCommand,
     Part,
@@ -157,10 +157,15 @@ def fit(
 
 @app.command(
     cls=OnceCommand,
-    epilog="[bold]Example[/]   genrec evaluate runs/shop --baselines --json results.json",
+    epilog="[bold]Examples[/]\n\n"
+    "genrec evaluate runs/shop --baselines --report report.html\n\n"
+    "genrec evaluate runs/shop runs/other --json results.json",
 )
 def evaluate(
     folder: Folder,
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[OTHER]", help="Another, to compare by paired tests.")
+    ] = None,
     split: Annotated[
         Part, typer.Option(help="Which cases; test is for reporting only.")
     ] = Part.test,
@@ -170,34 +175,37 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Add the baselines' rows.")
     ] = False,
-    keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Seen items may be recommended.")
-    ] = False,
+    keep_seen: KeepSeen = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write the result here; '-' prints it and nothing else."),
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Write every case's result, a Parquet file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with plots, which stands alone.")
     ] = None,
     device: Device = "auto",
     dtype: Dtype = None,
 ) -> None:
     """Measure a recommender on held-out items: full ranking, every user, confidence intervals."""
-    from genrec.artifacts import atomic_file, require_file
-    from genrec.evaluation import compare, rich_table
-    from genrec.measuring import measure
+    from genrec.evaluating import EvaluationRequest, run_evaluation
 
-    if json_file not in (None, Path("-")):
-        require_file(json_file)
-    recommender = open_recommender(folder, device, dtype, merged=True)
-    mine, others = measure(recommender, split.value, tuple(k or (5, 10)), not keep_seen, baselines)
-    document = compare(mine, others)
-    if json_file == Path("-"):
-        print_json(document)
-        return
-    if json_file is not None:
-        with atomic_file(json_file) as path:
-            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    shown = [name for name in mine.metrics if not name.startswith("mrr")]
-    print_table(rich_table(mine, others, metrics=shown))
+    request = EvaluationRequest(
+        folder,
+        other,
+        split.value,
+        tuple(k or (5, 10)),
+        not keep_seen,
+        baselines,
+        json_file=json_file,
+        cases=cases,
+        report=report,
+        device=device,
+        dtype=dtype,
+    )
+    run_evaluation(request)
 
 
 @app.command(
@@ -219,9 +227,7 @@ def recommend(
         Path | None, typer.Option(help="Parquet, JSON lines or CSV for --input.")
     ] = None,
     k: TopK = 10,
-    keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Seen items may be recommended.")
-    ] = False,
+    keep_seen: KeepSeen = False,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Return only such items: 'price<20', 'brand=A|B', …; may be repeated."),

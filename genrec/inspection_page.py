@@ -11,74 +11,23 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from genrec.artifacts import atomic_file, require_file
-from genrec.errors import InputError
+from genrec.artifacts import atomic_file
+from genrec.html_page import html_table, plot_row, require_page, section, tiles_of, whole_page
 from genrec.inspection_plots import (
     collision_plot,
     meaning_plot,
     move_plot,
     ratio_text,
-    require_plots,
     usage_plots,
 )
 
 __all__ = ["inspection_page", "require_page", "write_page"]
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2127; --soft: #5c6773; --line: #d5dae0; --paper: #fff;
-  --tint: #f3f5f8; --warn: #b4540a; --good: #1a7f4b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #dfe4ea; --soft: #98a3af; --line: #363d46;
-  --paper: #14181d; --tint: #1c2229; --warn: #f0a35e; --good: #5fc58f; } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; }
-p { margin: .3rem 0 .9rem; } p.lead { color: var(--soft); max-width: 48rem; }
-table { border-collapse: collapse; min-width: min(100%, 36rem); margin: .6rem 0 1rem; font-size: .92rem; }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
-  vertical-align: top; font-variant-numeric: tabular-nums; }
-th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
-td.text, th.text { text-align: left; } td.number { white-space: nowrap; }
-.wide { overflow-x: auto; } summary { color: var(--soft); cursor: pointer; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem;
-  margin: 1.2rem 0; }
-.tile { background: var(--tint); border-radius: .5rem; padding: .7rem 1rem; line-height: 1.35; }
-.tile b { display: block; font-size: 1.35rem; font-weight: 600; } .tile span { color: var(--soft);
-  font-size: .85rem; }
-.verdict { border-left: 4px solid var(--good); background: var(--tint); padding: .6rem 1rem; }
-.verdict.warn { border-color: var(--warn); } .verdict ul { margin: .2rem 0; padding-left: 1.2rem; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0; }
-.plot { max-width: 100%; height: auto; color: var(--ink); }
-.families { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr));
-  gap: .8rem; }
-.family { background: var(--tint); border-radius: .5rem; padding: .6rem 1rem; font-size: .9rem; }
-.family ul { margin: .3rem 0; padding-left: 1.1rem; } .family span { float: right; }
-.family span, .family code { color: var(--soft); }
-@media (max-width: 36rem) { body { margin: 1.5rem auto; padding: 0 .8rem; } table { font-size: .8rem; }
-  th, td { padding: .3rem .25rem; } .tiles { grid-template-columns: 1fr 1fr; gap: .6rem; }
-  details td.number { white-space: normal; } }
-"""
 
 INTRODUCTION = (
     "A semantic ID is the name under which the language model knows an item: one code a level, made "
     "from what the item is. Items that are alike should share their first codes, and no two items all "
     "of them. This page says how far that holds."
 )
-
-
-def require_page(target: Path) -> None:
-    """Refuse a page that could not be written, before anything is measured.
-
-    Raises:
-        InputError: the name does not end in .html, or the place cannot be written.
-        MissingExtraError: matplotlib is not installed.
-    """
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise InputError(
-            f"{target}: the report is an HTML page, so name it something.html; for JSON use --json"
-        )
-    require_file(target)
-    require_plots()
 
 
 def write_page(document: dict[str, Any], name: str, target: Path) -> None:
@@ -99,13 +48,7 @@ def inspection_page(document: dict[str, Any], name: str) -> str:
         _families(document["families"]),
         _churn(document["churn"]),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}: semantic IDs</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body>\n</html>\n"
-    )
+    return whole_page(f"{name}: semantic IDs", parts)
 
 
 def _head(document: dict[str, Any], name: str) -> str:
@@ -118,7 +61,6 @@ def _head(document: dict[str, Any], name: str) -> str:
         "of the items collide at first": f"{report['before']['share']:.1%}",
         "of the vectors' variance is lost": "-" if error is None else f"{error:.1%}",
     }
-    shown = "".join(f"<div class=tile><b>{v}</b><span>{k}</span></div>" for k, v in tiles.items())
     made = (
         f"Item tokenizer {document['item_tokenizer']}, encoder {document['encoder']}, language model "
         f"{document['backbone']}."
@@ -129,7 +71,7 @@ def _head(document: dict[str, Any], name: str) -> str:
     else:
         verdict = "<div class=verdict>Quality gate: every bound is met.</div>"
     lead = f"<p class=lead>{INTRODUCTION} {escape(made)}</p>"
-    return f"<h1>Semantic IDs of {escape(name)}</h1>{lead}<div class=tiles>{shown}</div>{verdict}"
+    return f"<h1>Semantic IDs of {escape(name)}</h1>{lead}{tiles_of(tiles)}{verdict}"
 
 
 def _sizes(sizes: Sequence[int]) -> dict[str, str]:
@@ -146,17 +88,17 @@ def _collisions(document: dict[str, Any]) -> str:
         ["before resolution", f"{before['items']:,}", f"{before['share']:.1%}", before["largest"]],
         ["after resolution", f"{after['items']:,}", f"{after['share']:.1%}", after["largest"]],
     ]
-    counts = _table(["", "items that collide", "of all", "most at once"], rows)
+    counts = html_table(["", "items that collide", "of all", "most at once"], rows)
     plots = [collision_plot(before["sizes"])]
     if moves is not None and moves["items"]:
         plots.append(move_plot(list(moves["percentiles"])))
-    return _section(
+    return section(
         "Collisions",
         "Items to which the item tokenizer gave the same codes. Each needs its own, so all but one of "
         "them get other or longer ones, which say no more of what they are: the fewer, the better.",
         counts,
         "" if moves is None else _moves(moves, document["collision_policy"]),
-        _plots(plots),
+        plot_row(plots),
         _buckets(report["worst_buckets"]),
     )
 
@@ -168,7 +110,7 @@ def _buckets(worst: Sequence[dict[str, Any]]) -> str:
         [bucket["size"], " ".join(map(str, bucket["codes"])), " · ".join(bucket["titles"])]
         for bucket in worst
     ]
-    table = _table(["items", "codes", "titles"], rows, texts=(2,))
+    table = html_table(["items", "codes", "titles"], rows, texts=(2,))
     return f"<details open><summary>Most items with the same codes</summary>{table}</details>"
 
 
@@ -197,13 +139,13 @@ def _usage(report: dict[str, Any]) -> str:
         ]
         for number, level in enumerate(report["levels"])
     ]
-    return _section(
+    return section(
         "Use of the codes",
         "A code that few items have, or none, is wasted. Perplexity: so many equally frequent codes "
         "would tell as much; at best it equals the number of codes. Largest / mean: items of the most "
         "frequent code over the mean of all codes; 1 is even.",
-        _table(header, rows),
-        _plots(usage_plots(list(report["levels"]))),
+        html_table(header, rows),
+        plot_row(usage_plots(list(report["levels"]))),
     )
 
 
@@ -218,14 +160,14 @@ def _meaning(report: dict[str, Any]) -> str:
     if not rows:
         return ""
     header = ["", "first codes shared", "pairs", "observed", "by chance", "times chance"]
-    return _section(
+    return section(
         "What a shared prefix means",
         "Do items with the same first codes belong together? Same category: how many pairs of items that "
         "share their first codes are of one category, beside any two items. Next in a history: how many "
         "steps from one item to the next in training histories keep the first codes, beside items drawn "
         "as often as these; vectors that were joined with co-occurrence have seen the same steps.",
-        _table(header, rows),
-        _plots([meaning_plot(list(report["purity"]), list(report["agreement"]))]),
+        html_table(header, rows),
+        plot_row([meaning_plot(list(report["purity"]), list(report["agreement"]))]),
     )
 
 
@@ -236,7 +178,7 @@ def _shares(entry: dict[str, Any]) -> list[str]:
 def _neighbors(found: dict[str, Any] | None) -> str:
     if found is None or not found["items"]:
         return ""
-    return _section(
+    return section(
         "Neighbours",
         f"How many of an item's {found['k']} nearest items by vector (cosine) are also among the "
         f"{found['k']} that share the most first codes with it.",
@@ -254,7 +196,7 @@ def _families(found: Iterable[dict[str, Any]]) -> str:
         cards.append(f"<div class=family>{head}<ul>{titles}</ul></div>")
     if not cards:
         return ""
-    return _section(
+    return section(
         "Families",
         "Items that share their first codes, families drawn at random: do they look alike? A large family "
         "is drawn as often as its items are met.",
@@ -270,40 +212,16 @@ def _churn(found: dict[str, Any] | None) -> str:
         for e in found["levels"]
     ]
     header = ["level", "code changed", "prefix up to here changed", "pairs no longer together"]
-    return _section(
+    return section(
         "Churn",
         "Against another recommender. Codes are compared by number, without relabelling: an item "
         "tokenizer that was fitted anew numbers its codes anew, and then only the last column says "
         "what changed in meaning.",
         f"<p>{found['common']:,} common items, {found['added']:,} only here, {found['removed']:,} "
         f"only there; <b>{found['changed']:.1%}</b> of the common ones have other codes.</p>",
-        _table(header, rows),
+        html_table(header, rows),
     )
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
-
-
-def _plots(drawn: Iterable[str]) -> str:
-    return f"<div class=plots>{''.join(drawn)}</div>"
-
-
-def _section(title: str, lead: str, *parts: str) -> str:
-    return f"<h2>{title}</h2><p class=lead>{lead}</p>{''.join(parts)}"
-
-
-def _table(
-    header: Sequence[str], rows: Iterable[Sequence[object]], texts: Sequence[int] = (0,)
-) -> str:
-    """Return a table; cells are escaped, columns in `texts` set to the left."""
-
-    def row(tag: str, cells: Sequence[object]) -> str:
-        filled = [
-            f"<{tag} class={'text' if place in texts else 'number'}><bdi>{escape(str(cell))}</bdi></{tag}>"
-            for place, cell in enumerate(cells)
-        ]
-        return f"<tr>{''.join(filled)}</tr>"
-
-    body = "".join(row("td", cells) for cells in rows)
-    return f"<div class=wide><table>{row('th', header)}{body}</table></div>"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from genrec.errors import MissingExtraError
+from genrec.svg_plots import BLUE, INK, ORANGE, plain_numbers, reference, svg_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -18,27 +14,8 @@ __all__ = [
     "meaning_plot",
     "move_plot",
     "ratio_text",
-    "require_plots",
     "usage_plots",
 ]
-
-INK = "#010203"
-"""Stands for the page's text colour, light or dark, until the SVG is written."""
-BLUE, ORANGE = "#4a90d9", "#d9822b"
-
-
-def require_plots() -> None:
-    """Refuse where matplotlib is not installed.
-
-    Raises:
-        MissingExtraError: with the command that installs it.
-    """
-    try:
-        missing = find_spec("matplotlib") is None
-    except ValueError:
-        missing = True
-    if missing:
-        raise MissingExtraError("matplotlib", "plots", "a report with plots")
 
 
 def usage_plots(levels: list[dict[str, Any]]) -> list[str]:
@@ -55,11 +32,11 @@ def _usage_plot(number: int, level: dict[str, Any]) -> str:
         ax = figure.subplots()
         ax.fill_between(share, [count / mean for count in counts], color=BLUE, alpha=0.35)
         ax.plot(share, [count / mean for count in counts], color=BLUE)
-        _reference(ax, "even")
+        reference(ax, "even")
         ax.set(title=f"level {number}", xlabel="codes, most used first (%)", ylabel="items / mean")
         ax.set_ylim(bottom=0)
 
-    return _svg(f"use of the codes of level {number}", draw, size=(2.3, 2.0))
+    return svg_of(f"use of the codes of level {number}", draw, size=(2.3, 2.0))
 
 
 def collision_plot(sizes: list[list[int]]) -> str:
@@ -78,10 +55,10 @@ def collision_plot(sizes: list[list[int]]) -> str:
         ax.bar_label(bars, labels=[f"{count:,}" for count in tuples[:used]], color=INK, fontsize=8)
         ax.set_yscale("symlog")
         ax.set_ylim(0, 3 * max(tuples))
-        _plain_numbers(ax)
+        plain_numbers(ax)
         ax.set(xlabel="items with the same codes", ylabel="how often")
 
-    return _svg("how many items have the same codes before resolution", draw)
+    return svg_of("how many items have the same codes before resolution", draw)
 
 
 def meaning_plot(purity: list[dict[str, Any]], agreement: list[dict[str, Any]]) -> str:
@@ -99,8 +76,8 @@ def meaning_plot(purity: list[dict[str, Any]], agreement: list[dict[str, Any]]) 
             labels = [ratio_text(entry["ratio"]) for entry in known]
             ax.bar_label(bars, labels=labels, color=INK, fontsize=8, padding=1)
         ax.set_yscale("log")
-        _plain_numbers(ax)
-        _reference(ax, "chance")
+        plain_numbers(ax)
+        reference(ax, "chance")
         ax.set_xticks(sorted(shown))
         ax.set_xlim(0, max(2, *shown) + (1 if len(shown) > 1 else 0))
         ax.set(xlabel="first codes shared", ylabel="times chance")
@@ -108,7 +85,9 @@ def meaning_plot(purity: list[dict[str, Any]], agreement: list[dict[str, Any]]) 
         ax.legend(frameon=False, labelcolor=INK, fontsize=8, **above)
         ax.margins(y=0.15)
 
-    return _svg("how much likelier than chance a shared prefix goes with a category or step", draw)
+    return svg_of(
+        "how much likelier than chance a shared prefix goes with a category or step", draw
+    )
 
 
 def move_plot(distances: list[float]) -> str:
@@ -122,60 +101,9 @@ def move_plot(distances: list[float]) -> str:
         ax.set(xlabel="moved items, nearest first (%)", ylabel="farther by (of the variance)")
         ax.set_ylim(bottom=min(0, *distances))
 
-    return _svg("how far moved items are from their new codes", draw)
+    return svg_of("how far moved items are from their new codes", draw)
 
 
 def ratio_text(ratio: float) -> str:
     """Write a ratio with one digit after the point, large ones without."""
     return f"{ratio:.1f}" if ratio < 100 else f"{ratio:,.0f}"
-
-
-def _reference(ax: Axes, name: str) -> None:
-    """Draw and name the line at 1, to the right of the data."""
-    ax.axhline(1, color=INK, linewidth=0.8, linestyle="--")
-    ax.annotate(
-        name, (1, 1), (3, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=8
-    )
-
-
-def _plain_numbers(ax: Axes) -> None:
-    """Write 1, 10, 1,000 on a logarithmic axis, not powers."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float] = (4.5, 2.6)) -> str:
-    """Draw a figure of inches and return its ``<svg>`` element: no script, no link, no date."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,  # ids must differ between the figures of one page
-        "font.size": 9,
-        "axes.titlesize": 9,
-        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-        "axes.edgecolor": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with matplotlib.rc_context(style), io.StringIO() as file:
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        for ax in figure.axes:
-            _fade(ax)
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-        text = file.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
-    return text.replace("<svg", f'<svg class="plot" role="img" aria-label="{name}"', 1)
-
-
-def _fade(ax: Axes) -> None:
-    """Draw thin axes, behind the data."""
-    for spine in ax.spines.values():
-        spine.set_linewidth(0.6)
-    ax.tick_params(width=0.6)
-    ax.set_axisbelow(True)

@@ -17,6 +17,7 @@ __all__ = [
     "Folder",
     "ItemId",
     "Json",
+    "KeepSeen",
     "Mode",
     "OnceCommand",
     "Part",
@@ -54,6 +55,7 @@ Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="A recommender folder, made by 'genrec fit'.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Seen items may be recommended.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda …")]
 Dtype = Annotated[
     Literal["float32", "bfloat16"] | None,

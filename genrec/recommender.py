@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,8 @@ class GenerativeRecommender:
     data: dict[str, Any] = field(default_factory=dict)
     name: str = "genrec"
     index: InitVar[Trie | None] = None
+    log_probabilities: ClassVar[bool] = True
+    """What scores are, for `genrec.evaluation.Ranker`."""
 
     def __post_init__(self, index: Trie | None) -> None:
         ids = self.semantic_ids

@@ -3,15 +3,20 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from rich.console import Console
 
 from genrec import demo
+from genrec.case_files import read_cases
 from genrec.cli import app
+from genrec.data import Interactions
 from genrec.inspecting import inspect_recommender, inspection_tables
 
 COMMANDS = ["demo", "fit", "evaluate", "recommend", "titles", "inspect", "export"]
@@ -124,8 +129,8 @@ def test_recommend_many_with_columns_of_another_name(
 def test_evaluate_prints_the_document(command, recommender_folder, recommender):
     words = ["evaluate", recommender_folder, "--k", 5, "--k", 20, "--baselines", "--json", "-"]
     document = command(*words).json
-    keys = ["protocol", "metrics", "confidence", "baselines", "users", "invalid"]
-    assert list(document) == keys
+    keys = {"protocol", "metrics", "confidence", "baselines", "users", "invalid"}
+    assert document.keys() == keys | {"rates", "slices", "differences"}
     assert (document["users"], document["invalid"]) == (300, 0)
     facts = {"name": "leave-one-out", "split": "test", "ks": [5, 20], "exclude_seen": True}
     assert document["protocol"].items() >= facts.items()
@@ -133,8 +138,11 @@ def test_evaluate_prints_the_document(command, recommender_folder, recommender):
     for name, (low, high) in document["confidence"].items():
         assert 0 <= low <= document["metrics"][name] <= high <= 1
     assert "popularity" in document["baselines"]
-    for metrics in document["baselines"].values():
-        assert metrics.keys() == document["metrics"].keys()
+    for name, metrics in document["baselines"].items():
+        assert metrics.keys() == document["metrics"].keys() - {"ece"}
+        assert 0 < document["differences"][name]["recall@5"]["p"] <= 1
+    assert 0 <= document["metrics"]["ece"] < 1
+    assert document["slices"]["head"]["cases"] + document["slices"]["tail"]["cases"] == 300
 
 
 def test_evaluate_on_validation_repeats_what_the_fit_measured(
@@ -142,7 +150,7 @@ def test_evaluate_on_validation_repeats_what_the_fit_measured(
 ):
     document = command("evaluate", recommender_folder, "--split", "valid", "--json", "-").json
     measured = recommender.metrics["validation"]
-    assert document["metrics"] == measured["metrics"]
+    assert document["metrics"].items() >= measured["metrics"].items()
     assert document["confidence"] == measured["confidence"]
     assert document["protocol"] == measured["protocol"]
     assert document["baselines"] == {}
@@ -155,6 +163,35 @@ def test_evaluate_writes_the_document(command, recommender_folder, tmp_path):
     assert document["protocol"]["exclude_seen"] is False
     assert f"{document['metrics']['recall@10']:.4f}" in answer.out
     assert [path.name for path in target.parent.iterdir()] == ["result.json"]
+
+
+def test_evaluate_writes_every_case(command, recommender_folder, recommender, tmp_path):
+    target = tmp_path / "deep" / "cases.parquet"
+    document = command("evaluate", recommender_folder, "--cases", target, "--json", "-").json
+    assert document["metrics"] == read_cases(target).metrics
+    table = pq.read_table(target)
+    assert set(table["target_item_id"].to_pylist()) <= set(recommender.catalog.item_ids)
+    assert len(set(table["user_id"].to_pylist())) == 300
+
+
+def test_evaluate_compares_two(command, recommender_folder, tmp_path):
+    other = shutil.copytree(recommender_folder, tmp_path / "other")
+    answer = command("evaluate", recommender_folder, other, "--json", "-")
+    assert answer.json["other"]["name"] == "other"
+    assert answer.json["other"]["metrics"] == answer.json["metrics"]
+    for found in answer.json["other"]["differences"].values():
+        assert found == {"value": 0, "low": 0, "high": 0, "p": 1}
+    answer = command("evaluate", recommender_folder, other)
+    assert "recommender less other" in answer.out
+    assert "+0.0000" in answer.out
+
+
+def test_evaluate_does_not_compare_what_differs(command, recommender, recommender_folder, tmp_path):
+    cut = Interactions.of_histories(recommender.catalog, recommender.log.histories.last(5))
+    replace(recommender, log=cut, index=recommender.trie).save_pretrained(tmp_path / "cut")
+    answer = command("evaluate", recommender_folder, tmp_path / "cut")
+    assert answer.status == 2
+    assert "recommender and cut cannot be compared: protocol field 'data_hash'" in answer.message
 
 
 def test_inspect_prints_the_document(command, recommender_folder, recommender, shop):

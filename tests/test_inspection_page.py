@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import sys
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -14,37 +13,9 @@ from genrec.errors import MissingExtraError
 from genrec.inspecting import inspect_recommender
 from genrec.inspection_page import inspection_page, require_page
 from genrec.recommender_files import read_catalog
+from genrec.testing.pages import Page
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> "A" & \'B\''
-VOID = {"meta", "br", "img", "link"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with their attributes, text, and whether tags are closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.words = [], [], []
-        self.feed(text)
-        assert self.open == [], "tags left open"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture(scope="module")

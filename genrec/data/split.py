@@ -16,7 +16,7 @@ from genrec.data.interactions import Interactions
 from genrec.data.timestamps import parse_date
 from genrec.errors import DataError
 
-__all__ = ["Split", "cold_items", "leave_one_out", "temporal", "user_holdout"]
+__all__ = ["Split", "cold_items", "leave_one_out", "same_time", "temporal", "user_holdout"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,11 @@ def temporal(log: Interactions, valid_from: int | str, test_from: int | str) -> 
 def user_holdout(log: Interactions, fraction: float = 0.1, seed: int = 0) -> Split:
     """Hold out users: nothing of theirs is trained on, their last items are the targets.
 
+    This is the protocol of cold users, as a model meets them that knows no user by name: no interaction
+    of theirs was trained on, and what they did before the target is shown at request time. (Liang et al.
+    2018 call it strong generalization.) A user of whom nothing at all is known has an empty history, and
+    so has no case here. Under the other protocols, `genrec.evaluation.slices` marks cold users as a slice.
+
     Args:
         log: the interactions.
         fraction: share of the users with two or more interactions that test, and of those that
@@ -153,6 +158,26 @@ def cold_items(log: Interactions, fraction: float = 0.1, seed: int = 0) -> Split
         notes=(f"{size:,} of {len(seen):,} items are cold", *split.notes),
     )
     return _checked(split, log, "raise fraction or change seed")
+
+
+def same_time(log: Interactions, cases: Cases) -> NDArray[np.bool_] | None:
+    """Mark the cases whose target has the timestamp of the event before it, `(C,)`.
+
+    Which of the two came first is then the file's word, not the clock's: many logs know only days.
+
+    Args:
+        log: what the cases were cut from, by any split of this module.
+        cases: C of them.
+
+    Returns:
+        False for a case without history; None where the log has no timestamps.
+    """
+    if log.timestamps is None:
+        return None
+    lengths = cases.histories.lengths
+    targets = log.histories.offsets[cases.users] + lengths
+    before = np.maximum(targets - 1, 0)
+    return np.asarray((lengths > 0) & (log.timestamps[targets] == log.timestamps[before]))
 
 
 _MORE_EVENTS = "a case needs a user with two interactions: is the log one row a user, or filtered?"

@@ -4,8 +4,21 @@ Rankings are of catalog indices, titles are text; nothing here knows training or
 """
 
 from genrec.evaluation.bootstrap import Bootstrap
+from genrec.evaluation.case_results import CaseResults
+from genrec.evaluation.context import Context
 from genrec.evaluation.evaluate import Evaluation, compare, evaluate
-from genrec.evaluation.metrics import Audit, audit, coverage, hit, mrr, ndcg, rank_of_target, recall
+from genrec.evaluation.metrics import (
+    Audit,
+    audit,
+    average_precision,
+    coverage,
+    hit,
+    mrr,
+    ndcg,
+    rank_of_target,
+    recall,
+)
+from genrec.evaluation.paired import Difference, PairedSettings, paired_differences
 from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
 from genrec.evaluation.report import markdown_table, rich_table
@@ -28,7 +41,11 @@ from genrec.evaluation.title_report import TitleComparison, compare_titles
 __all__ = [
     "Audit",
     "Bootstrap",
+    "CaseResults",
+    "Context",
+    "Difference",
     "Evaluation",
+    "PairedSettings",
     "Protocol",
     "Ranker",
     "Ranking",
@@ -37,6 +54,7 @@ __all__ = [
     "TitleSettings",
     "TitleTargets",
     "audit",
+    "average_precision",
     "bleu_difference",
     "choose_title_length",
     "compare",
@@ -49,6 +67,7 @@ __all__ = [
     "markdown_table",
     "mrr",
     "ndcg",
+    "paired_differences",
     "rank_of_target",
     "recall",
     "rich_table",

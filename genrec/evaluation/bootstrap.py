@@ -14,7 +14,7 @@ from pydantic import Field
 
 from genrec.config import Settings
 
-__all__ = ["Bootstrap", "confidence_intervals", "interval", "resampled_sums"]
+__all__ = ["Bootstrap", "confidence_intervals", "contributions", "interval", "resampled_sums"]
 
 CHUNK_CELLS = 2**21
 
@@ -65,18 +65,18 @@ def resampled_sums(
     Returns:
         `(samples, m + 1)` sums, the number of cases drawn last.
     """
-    contributions, weights = _contributions(values, users)
+    parts, weights = contributions(values, users)
     rng = np.random.default_rng(bootstrap.seed)
     drawn = int(weights.sum())
     step = max(1, CHUNK_CELLS // len(weights))
     sums = []
     for start in range(0, bootstrap.samples, step):
         size = min(step, bootstrap.samples - start)
-        sums.append(rng.multinomial(drawn, weights / drawn, size=size) @ contributions)
+        sums.append(rng.multinomial(drawn, weights / drawn, size=size) @ parts)
     return np.concatenate(sums)
 
 
-def _contributions(
+def contributions(
     values: NDArray[np.float64], users: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Sum the cases of each user, then merge equal users.

@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.data.histories import Cases, Histories
+from genrec.data.histories import Cases
 from genrec.errors import DataError, InputError
-from genrec.evaluation.bootstrap import confidence_intervals
-from genrec.evaluation.metrics import METRICS, Audit, audit, rank_of_target, shown
+from genrec.evaluation.case_results import CaseResults, Slice, slice_metrics, summary
+from genrec.evaluation.context import Context
+from genrec.evaluation.metrics import Audit, audit_cases
 from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
+from genrec.evaluation.ties import place_targets
 from genrec.progress import progress as progress_bar
+
+if TYPE_CHECKING:
+    from genrec.evaluation.paired import Difference
 
 __all__ = ["Evaluation", "check_comparable", "compare", "evaluate"]
 
@@ -28,21 +33,36 @@ class Evaluation:
     Attributes:
         name: the ranker's name.
         protocol: with the users, cases, items and data hash that were counted.
-        ranks: `(C,)` 0-based rank of each case's target, the protocol's largest k if absent.
-        metrics: mean over cases by name, such as ``recall@10``; ``coverage@10`` is the share of the
-            catalog in anyone's top 10.
-        confidence: lower and upper end of each mean (coverage is not a mean and has none).
-        audit: entries that should not have been returned.
+        results: what is kept of every case; all numbers follow from it.
+        metrics: by name such as ``recall@10`` (see `genrec.evaluation.case_results.summary`).
+        confidence: lower and upper end of each mean over cases that comes from the target's rank.
+        slices: the same of the cases of one kind (see `genrec.evaluation.slices`).
         seconds: wall time of the ranking alone.
     """
 
     name: str
     protocol: Protocol
-    ranks: NDArray[np.int64]
+    results: CaseResults
     metrics: dict[str, float]
     confidence: dict[str, tuple[float, float]]
-    audit: Audit
+    slices: dict[str, Slice]
     seconds: float
+
+    @classmethod
+    def of(cls, name: str, protocol: Protocol, results: CaseResults, seconds: float) -> Evaluation:
+        """Compute everything that follows from the results of the cases."""
+        slices = slice_metrics(results, protocol)
+        return cls(name, protocol, results, *summary(results, protocol), slices, seconds)
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """`(C,)` 0-based rank of each case's target (see `CaseResults.ranks`)."""
+        return self.results.ranks
+
+    @property
+    def audit(self) -> Audit:
+        """Entries that should not have been returned."""
+        return Audit.of(self.results.counts)
 
     @property
     def users(self) -> int:
@@ -55,7 +75,7 @@ class Evaluation:
         return self.audit.total
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for a JSON document; per-case ranks stay out."""
+        """Return plain values for a JSON document; what is kept of each case stays out."""
         return {
             "name": self.name,
             "protocol": self.protocol.model_dump(mode="json"),
@@ -63,6 +83,8 @@ class Evaluation:
             "confidence": {name: list(ends) for name, ends in self.confidence.items()},
             "users": self.users,
             "invalid": self.invalid,
+            "rates": self.audit.rates,
+            "slices": {name: part.to_json() for name, part in self.slices.items()},
             "seconds": round(self.seconds, 3),
         }
 
@@ -73,6 +95,7 @@ def evaluate(
     protocol: Protocol,
     n_items: int,
     *,
+    context: Context | None = None,
     chunk_size: int = 1024,
     progress: bool = False,
 ) -> Evaluation:
@@ -83,49 +106,110 @@ def evaluate(
         cases: C >= 1 cases; each counts, whether or not the ranker returned anything for it.
         protocol: cut-offs, seen items, bootstrap.
         n_items: catalog size N.
+        context: what is known beside the cases; adds novelty, diversity and slices.
         chunk_size: cases handed to the ranker at once; no result depends on it.
         progress: whether to show a progress bar on stderr.
 
     Raises:
         DataError: there is no case, or one names an item outside the catalog.
-        InputError: the ranker returned another shape than asked, or the protocol states other data.
+        InputError: the ranker returned another shape than asked, or log-probabilities above 0, or the
+            protocol or the context states other data.
     """
     _check(cases, n_items)
-    protocol = protocol.counted(cases, n_items)
-    ranks = np.full(len(cases), -1, np.int64)
-    covered = np.zeros((len(protocol.ks), n_items), np.bool_)
-    found, seconds = Audit(), 0.0
-    for start, chunk in _chunks(cases, chunk_size, f"evaluate {ranker.name}", progress):
+    protocol, context = protocol.counted(cases, n_items), context or Context()
+    context.check(len(cases), n_items)
+    judge = _Judge(ranker, protocol, context, n_items)
+    label = f"evaluate {ranker.name}"
+    parts = [judge.judged(chunk) for chunk in _chunks(cases, chunk_size, label, progress)]
+    results = CaseResults.concatenate(parts, context.slices)
+    return Evaluation.of(ranker.name, protocol, results, judge.seconds)
+
+
+@dataclass
+class _Judge:
+    """Ranks chunks of cases by one ranker, and keeps what is counted of each case."""
+
+    ranker: Ranker
+    protocol: Protocol
+    context: Context
+    n_items: int
+    seconds: float = 0.0
+
+    def judged(self, cases: Cases) -> CaseResults:
+        protocol, k = self.protocol, max(self.protocol.ks)
         began = time.perf_counter()
-        ranking = _rank(ranker, chunk.histories, protocol)
-        seconds += time.perf_counter() - began
-        ranks[start : start + len(chunk)] = rank_of_target(ranking, chunk.targets)
-        found += audit(ranking, chunk.histories, n_items, protocol.exclude_seen)
-        for row, k in zip(covered, protocol.ks, strict=True):
-            row |= shown(ranking, n_items, k)
-    assert (ranks >= 0).all(), "every case must be counted"
-    metrics, confidence = _summary(ranks, cases.users, protocol)
-    for row, k in zip(covered, protocol.ks, strict=True):
-        metrics[f"coverage@{k}"] = float(row.mean())
-    return Evaluation(ranker.name, protocol, ranks, metrics, confidence, found, seconds)
+        # One place more shows whether a tie is cut at k.
+        ranking = self.rank(cases, k + 1)
+        self.seconds += time.perf_counter() - began
+        ranks, tied = place_targets(
+            lambda rows, width: self.rank(cases.take(rows), width),
+            ranking,
+            cases.targets,
+            k,
+            getattr(self.ranker, "tie_break", None),
+        )
+        top = ranking.items[:, :k]
+        return CaseResults(
+            cases.users,
+            cases.targets,
+            ranks,
+            tied,
+            top,
+            audit_cases(top, cases.histories, self.n_items, protocol.exclude_seen),
+            self.probabilities(ranking),
+            self.context.values(top, protocol.ks),
+        )
+
+    def rank(self, cases: Cases, width: int) -> Ranking:
+        exclude_seen = self.protocol.exclude_seen
+        ranking = self.ranker.rank(cases.histories, width, exclude_seen=exclude_seen)
+        if ranking.items.shape != (len(cases), width):
+            raise InputError(
+                f"{self.ranker.name} returned a ranking of shape {ranking.items.shape} where "
+                f"{(len(cases), width)} was asked: short rows must be filled with -1, not left out"
+            )
+        return ranking
+
+    def probabilities(self, ranking: Ranking) -> NDArray[np.float64] | None:
+        """What each first item was given, where scores are log-probabilities."""
+        if not getattr(self.ranker, "log_probabilities", False):
+            return None
+        first = ranking.scores[:, 0].astype(np.float64)
+        if (first > 1e-3).any():
+            raise InputError(
+                f"{self.ranker.name} says its scores are log-probabilities, but gave {first.max():.3g}"
+            )
+        return np.exp(np.minimum(first, 0.0))
 
 
-def compare(model: Evaluation, baselines: Sequence[Evaluation] = ()) -> dict[str, Any]:
+def compare(
+    model: Evaluation, baselines: Sequence[Evaluation] = (), *, differences: bool = True
+) -> dict[str, Any]:
     """Return the document of ``genrec evaluate --json``: the model's numbers beside the baselines'.
+
+    Args:
+        model: what is reported.
+        baselines: what it is compared with.
+        differences: whether each baseline gets a paired test.
 
     Raises:
         InputError: a baseline was measured under another protocol or on other cases.
     """
+    from genrec.evaluation.paired import paired_differences
+
     for baseline in baselines:
         check_comparable(model, baseline)
     document = model.to_json()
-    return {
-        "protocol": document["protocol"],
-        "metrics": document["metrics"],
-        "confidence": document["confidence"],
+    names = ("protocol", "metrics", "confidence", "users", "invalid", "rates", "slices")
+    paired: dict[str, dict[str, Difference]] = {}
+    if differences:
+        paired = {other.name: paired_differences(model, other) for other in baselines}
+    return {name: document[name] for name in names} | {
         "baselines": {baseline.name: baseline.metrics for baseline in baselines},
-        "users": document["users"],
-        "invalid": document["invalid"],
+        "differences": {
+            other: {name: difference.to_json() for name, difference in found.items()}
+            for other, found in paired.items()
+        },
     }
 
 
@@ -153,35 +237,10 @@ def _check(cases: Cases, n_items: int) -> None:
             )
 
 
-def _chunks(cases: Cases, size: int, label: str, progress: bool) -> Iterator[tuple[int, Cases]]:
-    """Yield runs of cases with the position of their first, moving a bar on stderr if asked."""
+def _chunks(cases: Cases, size: int, label: str, progress: bool) -> Iterator[Cases]:
+    """Yield runs of cases, moving a bar on stderr if asked."""
     with progress_bar(label, len(cases), shown=progress) as advance:
         for start in range(0, len(cases), size):
             chunk = cases.take(np.arange(start, min(start + size, len(cases))))
-            yield start, chunk
+            yield chunk
             advance(len(chunk))
-
-
-def _rank(ranker: Ranker, histories: Histories, protocol: Protocol) -> Ranking:
-    k = max(protocol.ks)
-    ranking = ranker.rank(histories, k, exclude_seen=protocol.exclude_seen)
-    if ranking.items.shape != (len(histories), k):
-        raise InputError(
-            f"{ranker.name} returned a ranking of shape {ranking.items.shape} where "
-            f"{(len(histories), k)} was asked: short rows must be filled with -1, not left out"
-        )
-    return ranking
-
-
-def _summary(
-    ranks: NDArray[np.int64], users: NDArray[np.int64], protocol: Protocol
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Return the mean and the confidence interval of every metric at every k."""
-    per_case = {
-        f"{name}@{k}": metric(ranks, k) for name, metric in METRICS.items() for k in protocol.ks
-    }
-    low, high = confidence_intervals(
-        np.column_stack(list(per_case.values())), users, protocol.bootstrap
-    ).tolist()
-    means = {name: float(values.mean()) for name, values in per_case.items()}
-    return means, dict(zip(per_case, zip(low, high, strict=True), strict=True))

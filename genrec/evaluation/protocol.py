@@ -18,7 +18,10 @@ from genrec.data.histories import Cases
 from genrec.errors import InputError
 from genrec.evaluation.bootstrap import Bootstrap
 
-__all__ = ["Protocol", "hash_cases"]
+__all__ = ["PROTOCOL_VERSION", "Protocol", "hash_cases"]
+
+PROTOCOL_VERSION = 2
+"""1: a target in a tie counted where the ranker happened to list it. 2: by expectation; hit, map, ece."""
 
 
 class Protocol(Settings):
@@ -32,9 +35,13 @@ class Protocol(Settings):
     """The cut-offs; all are read from one ranking of the largest."""
     exclude_seen: bool = True
     """Whether items of the history may not be recommended."""
+    candidates: Literal["catalog"] = "catalog"
+    """What is ranked: every item, never a sample of them."""
+    ties: Literal["expected"] = "expected"
+    """How a target among items of equal score counts: by its mean over all their orders."""
     bootstrap: Bootstrap = Bootstrap()
     """How confidence intervals are computed."""
-    version: int = 1
+    version: int = PROTOCOL_VERSION
     """Version of these rules; numbers of different versions are not comparable."""
     users: int | None = None
     """Distinct users counted; filled in by `evaluate`, checked if given."""
@@ -54,8 +61,13 @@ class Protocol(Settings):
         """Return the protocol with `users`, `cases`, `items` and `data_hash` of what is counted.
 
         Raises:
-            InputError: one of them was already stated and differs.
+            InputError: one of them was already stated and differs, or the rules are of another version.
         """
+        if self.version != PROTOCOL_VERSION:
+            raise InputError(
+                f"the protocol is of version {self.version}, and this genrec measures by version "
+                f"{PROTOCOL_VERSION}: leave the version out"
+            )
         facts = {
             "users": len(np.unique(cases.users)),
             "cases": len(cases),

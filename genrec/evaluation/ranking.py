@@ -91,7 +91,16 @@ class Ranking:
 
 
 class Ranker(Protocol):
-    """Anything that ranks the catalog for a history: the model and every baseline."""
+    """Anything that ranks the catalog for a history: the model and every baseline.
+
+    Items of equal score are tied, and the evaluation counts their order as drawn by lot. Two attributes
+    say more where a ranker has them:
+
+    - ``tie_break`` `(N,)`: what decides between items of equal score (say, popularity); only items equal
+      in both are tied;
+    - ``log_probabilities``, True: scores are logarithms of probabilities, and their calibration is
+      measured.
+    """
 
     @property
     def name(self) -> str:
@@ -101,7 +110,8 @@ class Ranker(Protocol):
         """Return the best k items for each of C histories, as a `(C, k)` ranking.
 
         With `exclude_seen`, no item of a history is recommended to it. The row of a case must not
-        depend on which other cases are ranked in the same call.
+        depend on which other cases are ranked in the same call. The evaluation asks for one item more
+        than it counts, and for many more where a tie is cut there.
         """
 
 

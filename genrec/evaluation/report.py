@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from genrec.errors import InputError
@@ -11,7 +11,15 @@ from genrec.evaluation.evaluate import Evaluation, check_comparable
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["markdown_table", "rich_table"]
+__all__ = ["differences_table", "markdown_table", "rich_table", "shown_metrics", "slices_table"]
+
+SHOWN = ("recall", "ndcg", "coverage")
+"""What a table shows first; hit, mrr and map say the same again or in other words."""
+
+
+def shown_metrics(evaluation: Evaluation) -> list[str]:
+    """Return the metrics that a table of a screen's width has room for: recall, ndcg, coverage."""
+    return [f"{name}@{k}" for name in SHOWN for k in evaluation.protocol.ks]
 
 
 def rich_table(
@@ -42,6 +50,40 @@ def rich_table(
     for evaluation in (model, *baselines):
         cells = [_rich_cell(evaluation, name, percent, (model, *baselines)) for name in columns]
         table.add_row(escape(evaluation.name), *cells, *_counts(evaluation))
+    return table
+
+
+def slices_table(evaluation: Evaluation) -> Table:
+    """Lay out one evaluation's slices, with recall and ndcg at the largest k; empty ones are left out."""
+    from rich.table import Table
+
+    k = max(evaluation.protocol.ks)
+    names = (f"recall@{k}", f"ndcg@{k}")
+    table = Table(title=f"{evaluation.name} by kind of case", title_justify="left")
+    for column in ("slice", "cases", *names):
+        table.add_column(column, justify="left" if column == "slice" else "right")
+    for name, part in evaluation.slices.items():
+        if part.cases:
+            cells = [
+                f"{part.metrics[metric]:.4f} ({low:.4f} to {high:.4f})"
+                for metric in names
+                for low, high in [part.confidence[metric]]
+            ]
+            table.add_row(name.replace("_", " "), f"{part.cases:,}", *cells)
+    return table
+
+
+def differences_table(model: str, other: str, found: Mapping[str, Mapping[str, float]]) -> Table:
+    """Lay out what `paired_differences` found between two recommenders, as plain values."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"{escape(model)} less {escape(other)}", title_justify="left")
+    for column in ("metric", "difference", "interval", "p"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, difference in found.items():
+        ends = f"{difference['low']:+.4f} to {difference['high']:+.4f}"
+        table.add_row(name, f"{difference['value']:+.4f}", ends, f"{difference['p']:.4f}")
     return table
 
 
@@ -110,6 +152,7 @@ def _caption(model: Evaluation) -> str:
     protocol = model.protocol
     level = f"{100 * protocol.bootstrap.confidence:g} %"
     return (
-        f"{protocol.users} users, {protocol.cases} targets, {protocol.items} items ranked in full; "
+        f"{protocol.users} users, {protocol.cases} targets, {protocol.items} items ranked in full, "
+        "ties counted by expectation; "
         f"{level} intervals by bootstrap over users; protocol version {protocol.version}"
     )

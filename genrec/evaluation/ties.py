@@ -97,7 +97,7 @@ def tied_groups(
         the group may go on behind the ranking's end and decides what is counted at k.
     """
     items, width = ranking.items, ranking.k
-    same = ranking.scores[:, 1:] == ranking.scores[:, :-1]
+    same = (ranking.scores[:, 1:] == ranking.scores[:, :-1]) & (items[:, 1:] != -1)
     if tie_break is not None:
         inside = (items >= 0) & (items < len(tie_break))
         second = np.where(inside, tie_break[np.where(inside, items, 0)], np.nan)

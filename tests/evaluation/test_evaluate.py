@@ -23,10 +23,14 @@ class Fixed:
 
     rows: np.ndarray
     name: str = "fixed"
+    padded: bool = True
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
         items = self.rows[[history[0] for history in histories]][:, :k].astype(np.int32)
-        return Ranking(items, np.where(items == -1, -np.inf, 1.0).astype(np.float32))
+        if self.padded:
+            items = np.pad(items, [(0, 0), (0, k - items.shape[1])], constant_values=-1)
+        scores = np.broadcast_to(-np.arange(items.shape[1], dtype=np.float32), items.shape)
+        return Ranking(items, np.where(items == -1, -np.inf, scores).astype(np.float32))
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_means_by_hand(cases, rows, protocol):
     assert result.metrics["coverage@3"] == 1
     assert result.invalid == 0
     assert set(result.confidence) == {
-        f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in (1, 3)
+        f"{name}@{k}" for name in ("recall", "ndcg", "mrr", "hit", "map") for k in (1, 3)
     }
     for name, (low, high) in result.confidence.items():
         assert 0 <= low <= result.metrics[name] <= high <= 1
@@ -92,8 +96,50 @@ def test_violations_are_counted(cases, rows, protocol):
 
 
 def test_a_ranker_may_not_leave_columns_out(cases, rows, protocol):
-    with pytest.raises(InputError, match=r"shape \(4, 2\) where \(4, 3\)"):
-        evaluate(Fixed(rows[:, :2]), cases, protocol, N)
+    with pytest.raises(InputError, match=r"shape \(4, 2\) where \(4, 4\)"):
+        evaluate(Fixed(rows[:, :2], padded=False), cases, protocol, N)
+
+
+def test_probabilities_are_measured_where_scores_are_such(cases, rows, protocol):
+    class Sure(Fixed):
+        log_probabilities = True
+
+    # Scores of first items are 0: sure each time, right once in four.
+    result = evaluate(Sure(rows), cases, protocol, N)
+    assert result.results.probabilities.tolist() == [1, 1, 1, 1]
+    assert result.metrics["ece"] == 0.75
+    nothing = evaluate(Sure(np.full_like(rows, -1)), cases, protocol, N)
+    assert nothing.results.probabilities.tolist() == [0, 0, 0, 0]
+    assert nothing.metrics["ece"] == nothing.metrics["gini@3"] == 0
+    assert "ece" not in evaluate(Fixed(rows), cases, protocol, N).metrics
+
+
+def test_log_probabilities_above_0_are_refused(cases, rows, protocol):
+    class Loud(Fixed):
+        log_probabilities = True
+
+        def rank(self, histories, k, *, exclude_seen):
+            ranking = super().rank(histories, k, exclude_seen=exclude_seen)
+            return Ranking(ranking.items, ranking.scores + 2)
+
+    with pytest.raises(InputError, match="scores are log-probabilities, but gave 2"):
+        evaluate(Loud(rows), cases, protocol, N)
+
+
+def test_a_protocol_of_other_rules_is_refused(cases, rows, protocol):
+    assert evaluate(Fixed(rows), cases, protocol, N).protocol.version == 2
+    with pytest.raises(InputError, match="version 1, and this genrec measures by version 2"):
+        evaluate(Fixed(rows), cases, protocol.replace(version=1), N)
+
+
+def test_every_user_must_be_counted(cases, rows, protocol):
+    from genrec.evaluation.case_results import summary
+
+    result = evaluate(Fixed(rows), cases, protocol, N)
+    with pytest.raises(AssertionError, match="every user must be counted"):
+        summary(result.results, result.protocol.replace(users=2))
+    with pytest.raises(AssertionError, match="every case must be counted"):
+        summary(result.results, result.protocol.replace(cases=5))
 
 
 def test_cases_outside_the_catalog_are_refused(cases, rows, protocol):
@@ -140,11 +186,17 @@ def evaluations(cases, rows, protocol) -> tuple[Evaluation, Evaluation]:
 def test_compare_has_the_published_shape(evaluations):
     model, baseline = evaluations
     document = json.loads(json.dumps(compare(model, [baseline])))
-    assert list(document) == ["protocol", "metrics", "confidence", "baselines", "users", "invalid"]
+    keys = ["protocol", "metrics", "confidence", "users", "invalid", "rates", "slices"]
+    assert list(document) == [*keys, "baselines", "differences"]
     assert document["metrics"]["recall@3"] == 0.5
     assert document["confidence"]["recall@3"] == list(model.confidence["recall@3"])
     assert document["baselines"] == {"popularity": baseline.metrics}
     assert (document["users"], document["invalid"]) == (3, 0)
+    assert document["rates"] == {"invalid": 0, "duplicates": 0, "seen": 0}
+    difference = document["differences"]["popularity"]["recall@3"]
+    assert difference["value"] == pytest.approx(0.5 - baseline.metrics["recall@3"])
+    assert list(difference) == ["value", "low", "high", "p"]
+    assert compare(model, [baseline], differences=False)["differences"] == {}
     assert Protocol.model_validate(document["protocol"]) == model.protocol
 
 
@@ -169,6 +221,7 @@ def test_tables_show_values_intervals_and_protocol(evaluations):
     assert {line.count("|") for line in lines[:4]} == {len(model.metrics) + 4}
     assert f"0.5000 ({low:.4f} to {high:.4f})" in lines[2]
     assert "3 users, 4 targets, 6 items ranked in full" in text
+    assert "ties counted by expectation" in text
     assert "50.00 (" in markdown_table(model, percent=True)
     output = StringIO()
     Console(file=output, width=300).print(rich_table(model, [baseline]))

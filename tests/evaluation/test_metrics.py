@@ -7,12 +7,22 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.data.histories import Histories
 from genrec.evaluation import metrics
-from genrec.evaluation.metrics import audit, coverage, hit, mrr, ndcg, rank_of_target, recall
+from genrec.evaluation.metrics import (
+    METRICS,
+    audit,
+    average_precision,
+    coverage,
+    hit,
+    mrr,
+    ndcg,
+    rank_of_target,
+    recall,
+)
 from genrec.evaluation.ranking import Ranking
 
 N = 8
@@ -49,6 +59,8 @@ def test_by_hand():
     assert ndcg(ranks, 3).tolist() == pytest.approx([1, 1 / math.log2(4), 0])
     assert ndcg(ranks, 2).tolist() == [1, 0, 0]
     assert mrr(ranks, 3).tolist() == pytest.approx([1, 1 / 3, 0])
+    assert average_precision(ranks, 3).tolist() == pytest.approx([1, 1 / 3, 0])
+    assert hit(ranks, 3).tolist() == [1, 1, 0]
 
 
 @given(rankings(), st.data())
@@ -71,6 +83,7 @@ def test_equal_to_the_definitions(case, data):
         assert got == pytest.approx([sum(relevant), sum(relevant), gain, reciprocal])
 
 
+@settings(deadline=None)  # the first example waits for the import
 @given(rankings())
 def test_ndcg_equals_scikit_learn(case):
     from sklearn.metrics import ndcg_score
@@ -86,6 +99,42 @@ def test_ndcg_equals_scikit_learn(case):
         expected = ndcg_score(truth[full], scores[full], k=ranking.k)
         ranks = rank_of_target(ranking, targets)[full]
         assert ndcg(ranks, ranking.k).mean() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_equal_to_torchmetrics(name):
+    from torch import tensor
+    from torchmetrics.functional import retrieval
+
+    theirs = {
+        "recall": retrieval.retrieval_recall,
+        "ndcg": retrieval.retrieval_normalized_dcg,
+        "mrr": retrieval.retrieval_reciprocal_rank,
+        "hit": retrieval.retrieval_hit_rate,
+        "map": retrieval.retrieval_average_precision,
+    }[name]
+    rng = np.random.default_rng(0)
+    for k in (1, 3, 8):
+        for target in range(N):
+            items = rng.permutation(N)
+            scores, truth = np.zeros(N, np.float32), np.zeros(N, bool)
+            scores[items], truth[target] = np.arange(N, 0, -1), True
+            rank = rank_of_target(ranking_of(items), np.array([target]))
+            expected = theirs(tensor(scores), tensor(truth), top_k=k).item()
+            assert METRICS[name](rank, k).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_calibration_error_equals_torchmetrics():
+    from torch import tensor
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    from genrec.evaluation.calibration import expected_calibration_error
+
+    rng = np.random.default_rng(1)
+    said = rng.random(500)
+    hits = (rng.random(500) < said**2).astype(float)
+    theirs = binary_calibration_error(tensor(said), tensor(hits).long(), n_bins=10, norm="l1")
+    assert expected_calibration_error(said, hits) == pytest.approx(theirs.item(), abs=1e-5)
 
 
 def test_padding_is_neither_covered_nor_found():
@@ -121,3 +170,6 @@ def test_audit_equals_plain_counting(rows):
     assert audit(ranking, histories, 5, exclude_seen=False).seen == 0
     assert found.total == found.invalid + found.duplicates + found.seen
     assert (found + found).total == 2 * found.total
+    assert found.entries == items.size
+    shares = [found.invalid, found.duplicates, found.seen]
+    assert list(found.rates.values()) == [count / max(items.size, 1) for count in shares]

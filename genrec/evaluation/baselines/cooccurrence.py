@@ -75,6 +75,11 @@ class CoOccurrence:
         weights = (weights @ diags_array(scale)).tocsr().astype(np.float32)
         return cls(strongest(weights, config.max_neighbors, popularity.order), popularity, config)
 
+    @property
+    def tie_break(self) -> NDArray[np.int64]:
+        """What decides between equal scores, `(N,)`: training events (see `Ranker`)."""
+        return self.popularity.counts
+
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
         """Return the k best-scored items for each history, completed by popularity."""
         zeros = np.zeros(len(self.popularity.order), np.float32)

@@ -31,7 +31,11 @@ class Popularity:
     @classmethod
     def fit(cls, train: Histories, n_items: int) -> Self:
         """Count the events of the training histories; items never bought come last."""
-        counts = np.bincount(train.items, minlength=n_items)
+        return cls.of_counts(np.bincount(train.items, minlength=n_items))
+
+    @classmethod
+    def of_counts(cls, counts: NDArray[np.int64]) -> Self:
+        """Rank by `(N,)` counts."""
         return cls(counts, np.argsort(-counts, kind="stable"))
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:

@@ -22,6 +22,7 @@ from typing import Any
 from genrec.errors import InputError, RecommenderError
 
 __all__ = [
+    "BASELINE_MANIFEST",
     "FORMAT_VERSION",
     "MANIFEST",
     "atomic_file",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MANIFEST = "recommender.json"
+BASELINE_MANIFEST = "baseline.json"
 FORMAT_VERSION = 1
 
 
@@ -95,7 +97,8 @@ def require_file(target: Path) -> None:
 
 
 def _is_replaceable(target: Path) -> bool:
-    made_here = (target / MANIFEST).is_file() or (target / "item_tokenizer").is_dir()
+    manifests = (target / MANIFEST, target / BASELINE_MANIFEST)
+    made_here = any(m.is_file() for m in manifests) or (target / "item_tokenizer").is_dir()
     return target.is_dir() and (made_here or not any(target.iterdir()))
 
 

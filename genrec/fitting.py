@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from genrec.data.split import Split
 from genrec.errors import DataError, InputError
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model import LanguageModel, LevelHead
+from genrec.memory import Memory, choose_weight
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.building import (
     AnyItemTokenizer,
@@ -56,7 +57,7 @@ from genrec.training.sources import Source
 from genrec.vectorizer import Vectorizer, vector_facts
 from genrec.work_folder import claim, data_facts, discard
 
-__all__ = ["fit", "fit_folder"]
+__all__ = ["fit", "fit_folder", "measure_validation", "peak_memory_mib", "training_bar"]
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,9 @@ class _Fit:
         )
         with self._timed("training"):
             result = self._train(recommender, split)
-        recommender.metrics = self._metrics(recommender, split, result)
+        with self._timed("memory"):
+            recommender, weights = self._remember(recommender, split)
+        recommender.metrics = self._metrics(recommender, split, result) | {"memory": weights}
         return recommender
 
     def _vectors(self, split: Split) -> tuple[Vectorizer, NDArray[np.float32]]:
@@ -202,7 +205,7 @@ class _Fit:
     def _train(self, recommender: GenerativeRecommender, split: Split) -> TrainingResult:
         loss, source = self._objective(recommender, split.train)
         validate = self._validator(recommender, split.valid)
-        with _training_bar() as report:
+        with training_bar() as report:
             return train(
                 loss,
                 source,
@@ -250,15 +253,41 @@ class _Fit:
             log.warning("no user has a validation case: the last weights are kept, best or not")
             return None
         valid = valid.draw(self.settings.validation_users, self.settings.seed)
-        quick = recommender.with_beams(self.settings.validation_beams)
-        return lambda: _measure(quick, valid, self.settings).metrics
+        quick = recommender.alone(self.settings.validation_beams)
+        return lambda: measure_validation(quick, valid).metrics
+
+    def _remember(
+        self, recommender: GenerativeRecommender, split: Split
+    ) -> tuple[GenerativeRecommender, dict[str, float]]:
+        """Choose what the log's counts weigh beside the language model, unless the settings say it.
+
+        Returns:
+            The recommender with that weight, and the validation ndcg@10 of every weight tried.
+        """
+        memory, cases = self.settings.memory, split.valid
+        cases = cases.draw(self.settings.validation_users, self.settings.seed)
+        if memory.weight is not None or not len(cases):
+            return recommender, {}
+        model = recommender.rank(cases.histories, self.settings.search.widest, exclude_seen=True)
+        counts = Memory.of(split.train, len(self.catalog), memory).probabilities(cases.histories)
+        weight, found = choose_weight(model, counts, cases)
+        log.info(
+            "the log's counts weigh %.2f beside the language model: validation ndcg@10 %.4f, alone %.4f",
+            weight,
+            found[weight],
+            found[0.0],
+        )
+        chosen = self.settings.replace(memory=memory.replace(weight=weight))
+        return replace(recommender, settings=chosen, index=recommender.trie), {
+            str(tried): round(ndcg, 6) for tried, ndcg in found.items()
+        }
 
     def _metrics(
         self, recommender: GenerativeRecommender, split: Split, result: TrainingResult
     ) -> dict[str, Any]:
         trainable, total = recommender.language_model.parameters()
         with self._timed("validation"):
-            valid = _measure(recommender, split.valid, self.settings) if len(split.valid) else None
+            valid = measure_validation(recommender, split.valid) if len(split.valid) else None
         return {
             "validation": None if valid is None else valid.to_json(),
             "training": {
@@ -270,7 +299,7 @@ class _Fit:
             "throughput": result.throughput,
             "parameters": {"trainable": trainable, "total": total},
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
-            "peak_memory_mib": _peak_memory_mib(),
+            "peak_memory_mib": peak_memory_mib(),
         }
 
     @contextmanager
@@ -281,8 +310,9 @@ class _Fit:
         log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
 
 
-def _measure(recommender: GenerativeRecommender, cases: Cases, settings: FitSettings) -> Evaluation:
-    protocol = Protocol(name=settings.split.protocol, split="valid", ks=(5, 10))
+def measure_validation(recommender: GenerativeRecommender, cases: Cases) -> Evaluation:
+    """Evaluate on validation cases, as every fit does."""
+    protocol = Protocol(name=recommender.settings.split.protocol, split="valid", ks=(5, 10))
     return evaluate(recommender, cases, protocol, len(recommender.catalog))
 
 
@@ -300,7 +330,7 @@ def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
         )
 
 
-def _peak_memory_mib() -> int | None:
+def peak_memory_mib() -> int | None:
     """Most memory this process has held; None on Windows, which does not tell."""
     try:
         import resource
@@ -311,7 +341,7 @@ def _peak_memory_mib() -> int | None:
 
 
 @contextmanager
-def _training_bar() -> Iterator[Callable[[int, int, float], None]]:
+def training_bar() -> Iterator[Callable[[int, int, float], None]]:
     """A bar with loss and time left, on stderr."""
     from rich.console import Console
     from rich.progress import (

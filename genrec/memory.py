@@ -41,8 +41,8 @@ class MemorySettings(Settings):
 
     weight: float | None = Field(None, ge=0, lt=1)
     """Their share of the mixture; None is chosen on validation (0 where no user has a validation case)."""
-    candidates: int = Field(100, ge=1)
-    """Items that the language model brings to the mixture, at least as many as are asked for."""
+    power: float = Field(1.5, gt=0)
+    """Counts are raised to it before they are made probabilities: above 1, the frequent get more."""
     counts: CoOccurrenceConfig = CoOccurrenceConfig()
     """What is counted, and how a history's items are weighted."""
 
@@ -53,69 +53,64 @@ class Memory:
 
     Attributes:
         counts: pairs of items by how often and how closely one followed the other.
+        power: that counts are raised to.
         n_items: N.
     """
 
     counts: CoOccurrence
+    power: float
     n_items: int
 
     @classmethod
     def of(cls, train: Histories, n_items: int, settings: MemorySettings) -> Memory:
         """Count the training histories."""
-        return cls(CoOccurrence.fit(train, n_items, settings.counts), n_items)
+        return cls(CoOccurrence.fit(train, n_items, settings.counts), settings.power, n_items)
 
-    def probabilities(
-        self,
-        histories: Histories,
-        *,
-        allow: NDArray[np.integer] | None = None,
-        deny: Sequence[NDArray[np.int32]] | None = None,
-    ) -> csr_matrix:
-        """What the counts expect after each of C histories, `(C, N)`; a row sums to 1, or is empty.
-
-        Args:
-            histories: of catalog indices.
-            allow: items that may be returned; None for all.
-            deny: for each history, items that must not be.
-        """
+    def probabilities(self, histories: Histories) -> csr_matrix:
+        """What the counts expect after each of C histories, `(C, N)`; a row sums to 1, or is empty."""
         from scipy.sparse import csr_matrix
 
         recency = self.counts.config.recency
         scores = (recency_weights(histories, self.n_items, recency) @ self.counts.weights).tocoo()
-        keep = scores.data > 0
-        if allow is not None:
-            keep &= np.isin(scores.col, allow)
-        if deny is not None:
-            denied = pairs(Histories.of(deny), self.n_items)
-            keep &= ~np.isin(scores.row.astype(np.int64) * self.n_items + scores.col, denied)
-        data, row, col = scores.data[keep], scores.row[keep], scores.col[keep]
-        total = np.bincount(row, data, len(histories))
-        return csr_matrix((data / total[row], (row, col)), shape=scores.shape)
+        data = scores.data.astype(np.float64) ** self.power
+        total = np.bincount(scores.row, data, len(histories))
+        return csr_matrix((data / total[scores.row], (scores.row, scores.col)), shape=scores.shape)
 
 
-def mix(model: Ranking, counts: csr_matrix, weight: float, k: int) -> Ranking:
+def mix(
+    model: Ranking,
+    counts: csr_matrix,
+    weight: float,
+    k: int,
+    *,
+    allow: NDArray[np.integer] | None = None,
+    deny: Sequence[NDArray[np.int32]] | None = None,
+) -> Ranking:
     """The k best items of the mixture.
 
     What the model did not rank counts as impossible to it, and the reverse; a row about which the counts
-    say nothing keeps the model's scores.
+    say nothing keeps the model's scores. Filters leave the scores of what passes as they are.
 
     Args:
-        model: `(C, M)` log-probabilities.
+        model: `(C, M)` log-probabilities of items that pass the filters.
         counts: `(C, N)` probabilities.
         weight: of the counts.
         k: columns of the result.
+        allow: items that may be returned; None for all.
+        deny: for each row, items that must not be.
 
     Returns:
         `(C, k)`, scored by log-probability of the mixture.
     """
     from scipy.sparse import csr_matrix
 
+    share = np.where(np.diff(counts.indptr) > 0, weight, 0.0)
     named = model.items >= 0
     rows = np.nonzero(named)[0]
     entries = (np.exp(model.scores[named].astype(np.float64)), (rows, model.items[named]))
     own = csr_matrix(entries, shape=counts.shape)
-    share = np.where(np.diff(counts.indptr) > 0, weight, 0.0)
-    mixed = top_k_sparse((_scaled(own, 1 - share) + _scaled(counts, share)).tocsr(), k)
+    mixture = _scaled(own, 1 - share) + _scaled(_passing(counts, allow, deny), share)
+    mixed = top_k_sparse(mixture.tocsr(), k)
     with np.errstate(divide="ignore"):
         scores = np.where(mixed.items >= 0, np.log(np.maximum(mixed.scores, 0)), -np.inf)
     return Ranking(mixed.items, scores.astype(np.float32))
@@ -129,7 +124,7 @@ def choose_weight(
     Args:
         model: `(C, M)`, what the language model ranks for the cases.
         counts: `(C, N)`, what the counts expect.
-        cases: their targets.
+        cases: their targets, and histories whose items are not recommended again.
         k: cut-off.
 
     Returns:
@@ -137,9 +132,30 @@ def choose_weight(
     """
     found = {}
     for weight in WEIGHTS:
-        ranks = rank_of_target(mix(model, counts, weight, k), cases.targets)
+        mixed = mix(model, counts, weight, k, deny=list(cases.histories))
+        ranks = rank_of_target(mixed, cases.targets)
         found[weight] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
     return max(found, key=lambda weight: (found[weight], -weight)), found
+
+
+def _passing(
+    counts: csr_matrix,
+    allow: NDArray[np.integer] | None,
+    deny: Sequence[NDArray[np.int32]] | None,
+) -> csr_matrix:
+    """Drop entries of items that may not be returned."""
+    from scipy.sparse import csr_matrix
+
+    entries = counts.tocoo()
+    keep = np.ones(len(entries.data), np.bool_)
+    if allow is not None:
+        keep &= np.isin(entries.col, allow)
+    if deny is not None:
+        n_items = counts.shape[1]
+        denied = pairs(Histories.of(deny), n_items)
+        keep &= ~np.isin(entries.row.astype(np.int64) * n_items + entries.col, denied)
+    places = (entries.row[keep], entries.col[keep])
+    return csr_matrix((entries.data[keep], places), shape=counts.shape)
 
 
 def _scaled(matrix: csr_matrix, factors: NDArray[np.floating]) -> csr_matrix:

@@ -19,6 +19,7 @@ from genrec.decoding import BeamSearch, Trie
 from genrec.errors import InputError
 from genrec.evaluation.ranking import Ranking
 from genrec.language_model import LanguageModel
+from genrec.memory import Memory, mix
 from genrec.nearest_items import NearestItems
 from genrec.recommender_files import read_items, read_log, write_catalog, write_log
 from genrec.request import check_count
@@ -43,7 +44,8 @@ class Recommendation:
     Attributes:
         item_id: of the catalog.
         title: for reading.
-        score: log-probability of the item given the history, under `search.normalization`; at most 0.
+        score: log-probability of the item given the history, under `search.normalization` and mixed with
+            the memory's if that has weight; at most 0.
     """
 
     item_id: str
@@ -152,13 +154,8 @@ class GenerativeRecommender:
         _check_request(histories, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
-        items, scores = self._search.search(
-            self._prompts(indices) if preference is None else self._asked(indices, preference),
-            k,
-            allow=self._allowed(allow, deny, where),
-            deny=list(indices) if exclude_seen else None,
-        )
-        return [self._named(*row) for row in zip(items, scores, strict=True)]
+        found = self._best(indices, k, self._allowed(allow, deny, where), exclude_seen, preference)
+        return [self._named(*row) for row in zip(found.items, found.scores, strict=True)]
 
     def generate_titles(
         self,
@@ -204,13 +201,22 @@ class GenerativeRecommender:
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
         """Rank the catalog for histories of catalog indices (see `genrec.evaluation.Ranker`)."""
-        deny = list(histories) if exclude_seen else None
-        return Ranking(*self._search.search(self._prompts(histories), k, deny=deny))
+        return self._best(histories, k, None, exclude_seen)
 
-    def with_beams(self, beams: int) -> GenerativeRecommender:
-        """The same recommender (nothing is copied) with another number of beams."""
-        search = self.settings.search.replace(beams=beams)
-        return replace(self, settings=self.settings.replace(search=search), index=self.trie)
+    @cached_property
+    def memory(self) -> Memory | None:
+        """Counts of the training part of the log; None where they have no weight."""
+        if not self.settings.memory.weight:
+            return None
+        train = self.settings.split.apply(self.log, self.settings.seed).train
+        return Memory.of(train, len(self.catalog), self.settings.memory)
+
+    def alone(self, beams: int | None = None) -> GenerativeRecommender:
+        """The language model without its memory (nothing is copied), maybe with another number of beams."""
+        settings = self.settings.replace(memory=self.settings.memory.replace(weight=0.0))
+        if beams is not None:
+            settings = settings.replace(search=settings.search.replace(beams=beams))
+        return replace(self, settings=settings, index=self.trie)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the recommender folder: whole and verified, or not at all.
@@ -291,6 +297,31 @@ class GenerativeRecommender:
             manifest["data"],
             index=Trie.load(index) if (index := folder / "trie.safetensors").exists() else None,
         )
+
+    def _best(
+        self,
+        histories: Histories,
+        k: int,
+        allow: NDArray[np.int32] | None,
+        exclude_seen: bool,
+        preference: str | None = None,
+    ) -> Ranking:
+        """The `k` best items by the language model, mixed with what the memory expects.
+
+        Words of preference only the language model understands: the memory is left out then.
+        """
+        memory = self.memory if preference is None else None
+        deny = list(histories) if exclude_seen else None
+        found = self._search.search(
+            self._prompts(histories) if preference is None else self._asked(histories, preference),
+            k if memory is None else max(k, self.settings.search.widest),
+            allow=allow,
+            deny=deny,
+        )
+        if memory is None:
+            return Ranking(*found)
+        counts, weight = memory.probabilities(histories), self.settings.memory.weight or 0.0
+        return mix(Ranking(*found), counts, weight, k, allow=allow, deny=deny)
 
     def _allowed(
         self, allow: Sequence[str] | None, deny: Sequence[str], where: Sequence[Condition | str]

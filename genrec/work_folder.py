@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec.artifacts import genrec_version
+from genrec.config import Settings
 from genrec.data.catalog import Catalog
 from genrec.data.interactions import Interactions
 from genrec.errors import InputError
-from genrec.settings import FitSettings
 
 __all__ = ["claim", "data_facts", "discard"]
 
@@ -51,7 +51,7 @@ def data_facts(catalog: Catalog, interactions: Interactions) -> dict[str, Any]:
     }
 
 
-def claim(work: Path, data: dict[str, Any], settings: FitSettings) -> None:
+def claim(work: Path, data: dict[str, Any], settings: Settings) -> None:
     """Mark `work` as belonging to this data and these settings, or refuse another fit's folder."""
     facts = {"genrec": genrec_version(), "data": data, "settings": settings.model_dump(mode="json")}
     marker, content = work / _MARKER, json.dumps(facts, indent=2) + "\n"

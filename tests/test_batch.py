@@ -166,7 +166,7 @@ def test_parts_of_anything_else_are_not_used(recommender, log, shop, tmp_path, m
         ("filter", recommender, log, Request(k=3, exclude_seen=False)),
         ("log", recommender, other_log, Request(k=3)),
         ("items", recommender, same_lengths, Request(k=3)),
-        ("beams", recommender.with_beams(11), log, Request(k=3)),
+        ("beams", recommender.alone(11), log, Request(k=3)),
         ("weights", trained_longer, log, Request(k=3)),
     ):
         target = tmp_path / f"{name}.csv"

@@ -33,18 +33,22 @@ def test_no_weight_is_the_model_alone():
 
 def test_counts_are_a_distribution_over_what_may_be_returned():
     train = Histories.of([[0, 1, 2], [0, 1], [0, 3]])
-    memory = Memory.of(train, 5, MemorySettings(counts={"recency": {"decay": 1.0}}))
+    memory = Memory.of(train, 5, MemorySettings(power=2, counts={"recency": {"decay": 1.0}}))
     histories = Histories.of([[0], [4], [1, 0]])
     whole = memory.probabilities(histories).toarray()
     # After 0 came 1 twice, 3 once, and 2 once at two steps.
-    np.testing.assert_allclose(whole[0], [0, 2 / 3.5, 0.5 / 3.5, 1 / 3.5, 0], rtol=1e-6)
+    np.testing.assert_allclose(whole[0], [0, 4 / 5.25, 0.25 / 5.25, 1 / 5.25, 0], rtol=1e-6)
     assert whole[1].sum() == 0
-    deny = [np.array([1]), np.array([], int), np.array([1, 0])]
-    denied = memory.probabilities(histories, deny=deny).toarray()
-    np.testing.assert_allclose(denied[0], [0, 0, 0.5 / 1.5, 1 / 1.5, 0], rtol=1e-6)
-    assert denied[2, 1] == 0
-    allowed = memory.probabilities(histories, allow=np.array([3])).toarray()
-    assert allowed[0].tolist() == [0, 0, 0, 1, 0]
+
+
+def test_filters_leave_the_scores_of_what_passes_as_they_are():
+    whole = mix(MODEL, COUNTS, 0.4, 5)
+    only = Ranking(MODEL.items[:, :1], MODEL.scores[:, :1])
+    denied = mix(only, COUNTS, 0.4, 5, deny=[np.array([4, 1], np.int32), np.array([], np.int32)])
+    assert denied.items[0].tolist() == [0, 2, -1, -1, -1]
+    allowed = mix(only, COUNTS, 0.4, 5, allow=np.array([0, 4, 3]))
+    assert allowed.items[0].tolist() == [0, 4, -1, -1, -1]
+    np.testing.assert_array_equal(allowed.scores[0, :2], whole.scores[0, :2])
 
 
 @pytest.mark.parametrize(("target", "wanted"), [(0, 0.0), (4, 0.5)])

@@ -135,6 +135,27 @@ def test_sft_demo_then_rank_and_passes_demo(tmp_path):
     assert all(result["steps"] >= 1 for result in (user, *position))
 
 
+def test_distill_demo_then_again(tmp_path):
+    shop = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
+    shop += ["fit.training.max_steps=10", "fit.language_model.compact.layers=2"]
+    run(["train/sft.py", "train/sft_demo.yaml", *shop, "out=runs/sft_demo_3"], tmp_path)
+    recipe = ["train/distill.py", "train/distill_demo.yaml", "layers=[1]", "rank_users=50"]
+    short = "student.training.max_steps=4"
+    done = run([*recipe, short], tmp_path)
+    out = tmp_path / "runs" / "distill_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    first = json.loads(out.read_text())["rows"]
+    assert [row["layers"] for row in first.values()] == [2, 1, 1]
+    assert list(first) == ["teacher", "distilled-1", "fine-tuned-1"]
+    assert first["distilled-1"]["parameters"] < first["teacher"]["parameters"]
+    student = tmp_path / "runs" / "distill_demo" / "distilled-1"
+    made = (student / "recommender.json").read_bytes()
+    run([*recipe, short], tmp_path)
+    assert (student / "recommender.json").read_bytes() == made, "a student that is there stays"
+    other = run([*recipe, "student.training.max_steps=5"], tmp_path, expect=2)
+    assert "something other than this student" in other.stderr
+
+
 def test_speed_smoke_then_again(tmp_path):
     done = run(["eval/speed.py", "eval/speed_smoke.yaml"], tmp_path)
     runs = tmp_path / "runs"

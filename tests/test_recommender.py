@@ -13,6 +13,7 @@ from genrec import FitSettings, GenerativeRecommender, Histories, InputError, In
 from genrec.artifacts import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
+from genrec.memory import mix
 from genrec.testing.fakes import save_tiny_pretrained
 
 
@@ -203,6 +204,21 @@ def differing(one, other):
     one, other = learned(one), learned(other)
     assert one.keys() == other.keys()
     return {name for name in one if not np.array_equal(one[name], other[name])}
+
+
+def test_the_memory_weighs_what_validation_says(recommender, shop):
+    tried = {float(weight): ndcg for weight, ndcg in recommender.metrics["memory"].items()}
+    weight = recommender.settings.memory.weight
+    assert tried[weight] == max(tried.values()) > tried[0.0], "counts help in a shop with habits"
+    histories = leave_one_out(shop.log).valid.histories
+    model = recommender.alone().rank(
+        histories, recommender.settings.search.widest, exclude_seen=True
+    )
+    counts = recommender.memory.probabilities(histories)
+    expected = mix(model, counts, weight, 10, deny=list(histories))
+    found = recommender.rank(histories, 10, exclude_seen=True)
+    assert np.array_equal(found.items, expected.items)
+    assert not np.array_equal(found.items, model.items[:, :10])
 
 
 def test_a_fit_never_looks_at_the_test_items(recommender, shop):

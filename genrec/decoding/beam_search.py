@@ -56,6 +56,11 @@ class BeamSettings(Settings):
     batch_tokens: int = Field(16384, ge=1)
     """Prompt tokens and beams computed together; bounds the memory of everything but the logits."""
 
+    @property
+    def widest(self) -> int:
+        """Most live prefixes of any level."""
+        return max(self.beams) if isinstance(self.beams, tuple) else self.beams
+
     def widths(self, levels: int, k: int) -> list[int]:
         """Beams kept after each of L levels; the last keeps the `k` items."""
         given = self.beams if isinstance(self.beams, tuple) else (self.beams,) * (levels - 1)

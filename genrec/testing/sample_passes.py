@@ -139,7 +139,7 @@ def fresh_model(recommender: GenerativeRecommender, seed: int) -> GenerativeReco
     from genrec.language_model import LanguageModel
 
     settings = recommender.settings
-    made = copy.copy(recommender)
+    made = recommender.alone()
     made.language_model = LanguageModel.create(
         settings.language_model,
         recommender.semantic_ids.codes,

@@ -1,5 +1,6 @@
 """Training objectives, what they are computed on, and the resumable training loop."""
 
+from genrec.training.distillation import DistillationLoss, DistillationSettings
 from genrec.training.objective import NextItemLoss
 from genrec.training.packing import packs
 from genrec.training.settings import TrainingSettings
@@ -9,6 +10,8 @@ from genrec.training.task_objective import TaskLoss
 from genrec.training.task_source import TaskSource
 
 __all__ = [
+    "DistillationLoss",
+    "DistillationSettings",
     "HistorySource",
     "NextItemLoss",
     "TaskLoss",

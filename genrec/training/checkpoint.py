@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genrec.errors import InputError
+from genrec.training.sharding import like, whole
 
 __all__ = ["Checkpoints"]
 
@@ -40,8 +41,11 @@ class Checkpoints:
         optimizer: torch.optim.Optimizer,
         progress: dict[str, Any],
         random_states: dict[str, Tensor],
+        writes: bool = True,
     ) -> None:
         """Write the state after `step` optimizer steps and drop all but the newest two files.
+
+        What is in pieces is put together first, so all processes must call this, and one of them writes.
 
         Args:
             step: how many were taken.
@@ -49,10 +53,20 @@ class Checkpoints:
             optimizer: its moments are kept.
             progress: anything that JSON holds.
             random_states: ``cpu`` (and ``cuda``) -> `(processes, bytes)`.
+            writes: whether this process is the one.
         """
+        parts = {f"weight.{name}": p.detach() for name, p in _trainable(module).items()}
+        parts |= _moments(module, optimizer)
+        tensors = {}
+        for name, part in parts.items():
+            tensor = whole(part)
+            if writes:
+                tensors[name] = (
+                    tensor.cpu()
+                )  # one at a time: whole, they may not fit beside the pieces
+        if not writes:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"weight.{name}": p.detach() for name, p in _trainable(module).items()}
-        tensors |= _moments(module, optimizer)
         tensors |= {f"random.{name}": states for name, states in random_states.items()}
         _write(self.folder / f"step-{step:08d}.safetensors", tensors, {"step": step} | progress)
         for old in self._files()[:-_KEEP]:
@@ -112,7 +126,7 @@ def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
 @torch.no_grad()
 def _load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     for name, parameter in _trainable(module).items():
-        parameter.copy_(tensors[f"weight.{name}"])
+        parameter.copy_(like(tensors[f"weight.{name}"], parameter))
 
 
 def _load_moments(
@@ -126,7 +140,7 @@ def _load_moments(
             if key.startswith(prefix)
         }
         # AdamW counts its steps on the CPU; its moments live beside their parameter.
-        moments = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+        moments = {k: v if k == "step" else like(v, parameter) for k, v in found.items()}
         optimizer.state[parameter].update(moments)
 
 
@@ -136,9 +150,10 @@ def _load_random(tensors: dict[str, Tensor], rank: int) -> None:
         raise InputError(
             f"this run was begun by {len(states)} processes: go on with as many, or start over"
         )
-    torch.set_rng_state(states[rank])
+    # Copies: torch refuses a state that is a row of a larger tensor, or crashes on it.
+    torch.set_rng_state(states[rank].clone())
     if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"][rank])
+        torch.cuda.set_rng_state(tensors["random.cuda"][rank].clone())
 
 
 def _write(path: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:

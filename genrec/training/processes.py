@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.errors import ConfigError
+from genrec.training.sharding import refuse_engines, shard, wants_shards
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,6 +60,9 @@ def _launched() -> bool:
 def _state() -> Any:
     from accelerate import PartialState
 
+    refuse_engines()
+    # The launcher's option by which only the first process reads a model's weights; all need them here.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     return PartialState(cpu=not torch.cuda.is_available())
 
 
@@ -78,10 +82,12 @@ class Processes:
 
         Raises:
             ConfigError: a tracker's package is not installed.
+            InputError: the run was launched with an engine that cannot be used here.
         """
         from accelerate import Accelerator
         from accelerate.utils import DistributedDataParallelKwargs
 
+        refuse_engines()
         # Untied heads tuned whole get no gradient for rows that no target competes with.
         wrapping = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:
@@ -123,10 +129,23 @@ class Processes:
         """Whether this one writes files."""
         return bool(self.accelerator.is_main_process)
 
+    def trained(self, loss: nn.Module) -> nn.Module:
+        """What trains: `loss` itself, or its copy in pieces (see `genrec.training.sharding`)."""
+        return shard(loss, self.device) if wants_shards() else loss
+
     def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """Wrap what trains, so that gradients are averaged over the processes."""
+        """Wrap what `trained` gave, so that gradients are averaged over the processes."""
+        if wants_shards():  # it averages them by itself
+            return module, optimizer
         wrapped: tuple[Any, Any] = self.accelerator.prepare(module, optimizer)
         return wrapped
+
+    def adding_up(self, module: nn.Module) -> AbstractContextManager[None]:
+        """In it, gradients add up without being averaged; pieces always are, or they would become whole."""
+        if wants_shards():
+            return nullcontext()
+        context: AbstractContextManager[None] = self.accelerator.no_sync(module)
+        return context
 
     def sum(self, value: Tensor) -> float:
         """Add up a number over all processes."""

@@ -29,6 +29,7 @@ from genrec.training.checkpoint import Checkpoints
 from genrec.training.memory import out_of_memory_advice
 from genrec.training.processes import Processes
 from genrec.training.settings import TrainingSettings
+from genrec.training.sharding import gather_into
 from genrec.training.sources import Epoch, HistorySource, Part, Source
 from genrec.training.throughput import Throughput
 
@@ -111,8 +112,10 @@ class _Run:
         self.validate, self.checkpoints, self.seed = validate, checkpoints, seed
         device = next(loss.parameters()).device
         self.processes = Processes.start(device, settings.report_to, checkpoints.folder)
-        optimizer = torch.optim.AdamW(_groups(loss, settings.weight_decay), betas=(0.9, 0.98))
-        self.step_module, self.optimizer = self.processes.prepare(loss, optimizer)
+        self.trained = self.processes.trained(loss)
+        groups = _groups(self.trained, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.step_module, self.optimizer = self.processes.prepare(self.trained, optimizer)
         self.epoch, self.epoch_number = source.epoch(0), 0
         self.steps_per_epoch = len(self.epoch)
         epochs = max(settings.epochs * self.steps_per_epoch, settings.min_steps)
@@ -121,10 +124,7 @@ class _Run:
         self.validation_steps = {max(1, round(n * self.total / count)) for n in range(1, count + 1)}
         self.result = TrainingResult()
         self.throughput = Throughput(device)
-        if settings.codes_first and not hasattr(loss, "train_only_codes"):
-            raise InputError(
-                f"training.codes_first = {settings.codes_first}: there are no codes here; leave it out"
-            )
+        self._check_warm_up()
 
     def go(self, report: Report | None) -> TrainingResult:
         """Train to the end from wherever the folder's checkpoints stand."""
@@ -134,15 +134,31 @@ class _Run:
             self._restore()
             self._loop(report)
         self.processes.wait()  # until the best weights are written
+        if self.trained is not self.loss:
+            self.loss.to(self.processes.device)
         self.checkpoints.load_best(self.loss)
         self.loss.eval()
         self.result.throughput = self.throughput.facts()
         self.processes.end()
         return self.result
 
+    def _check_warm_up(self) -> None:
+        steps = self.settings.codes_first
+        if steps and not hasattr(self.loss, "train_only_codes"):
+            raise InputError(
+                f"training.codes_first = {steps}: there are no codes here; leave it out"
+            )
+        if steps >= self.total:
+            log.warning(
+                "training.codes_first = %d leaves nothing for the rest of the model: the run ends after step "
+                "%d; lower it, or set language_model.tuning=vocabulary",
+                steps,
+                self.total,
+            )
+
     def _restore(self) -> None:
         if progress := self.checkpoints.restore(
-            self.loss, _inner(self.optimizer), self.processes.rank
+            self.trained, _inner(self.optimizer), self.processes.rank
         ):
             progress.pop("step")
             self.result = TrainingResult(**progress)
@@ -180,7 +196,7 @@ class _Run:
                     yield epoch, batch
 
     def _step(self, epoch: Epoch, batch: int) -> float:
-        self.loss.train()
+        self.trained.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         with self._codes_alone(self.result.steps < self.settings.codes_first):
@@ -190,7 +206,9 @@ class _Run:
                 self.optimizer.zero_grad()
                 advice = out_of_memory_advice(error, self._probe(epoch, batch), self.settings)
                 raise advice from None
-            self.processes.accelerator.clip_grad_norm_(self.loss.parameters(), self.settings.clip)
+            self.processes.accelerator.clip_grad_norm_(
+                self.trained.parameters(), self.settings.clip
+            )
             self.optimizer.step()
             self.optimizer.zero_grad()
         number = self.processes.sum(total)
@@ -208,7 +226,7 @@ class _Run:
         if not only:
             yield
             return
-        module: Any = self.loss
+        module: Any = self.trained
         module.train_only_codes(True)
         try:
             yield
@@ -222,7 +240,7 @@ class _Run:
         for piece in range(pieces):
             last = piece == pieces - 1
             part = Part(self.processes.rank * pieces + piece, self.processes.count * pieces)
-            with nullcontext() if last else self.processes.accelerator.no_sync(self.step_module):
+            with nullcontext() if last else self.processes.adding_up(self.step_module):
                 value = self._forward(epoch, batch, part) / count
                 # Wrapped models average gradients over processes, and what is wanted is their sum.
                 self.processes.accelerator.backward(value * self.processes.count)
@@ -257,6 +275,21 @@ class _Run:
         return settings.learning_rate * warm * min(1.0, left)
 
     def _validate(self) -> None:
+        with self._whole():
+            self._measure()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Let the loss have the weights as they stand; where it trains in pieces, that takes a copy."""
+        if self.trained is self.loss:
+            yield
+            return
+        self.loss.to(self.processes.device)
+        gather_into(self.loss, self.trained)
+        yield
+        self.loss.to("cpu")
+
+    def _measure(self) -> None:
         result, metrics = self.result, dict(self.validate()) if self.validate else {}
         entry = {"step": result.steps, "epoch": result.steps / self.steps_per_epoch}
         result.curve.append(entry | {"loss": result.loss_sum / result.loss_count} | metrics)
@@ -280,14 +313,14 @@ class _Run:
 
     def _save(self) -> None:
         states = self.processes.random_states()
-        if self.processes.main:
-            self.checkpoints.save(
-                self.result.steps,
-                self.loss,
-                _inner(self.optimizer),
-                dict(vars(self.result)),
-                states,
-            )
+        self.checkpoints.save(
+            self.result.steps,
+            self.trained,
+            _inner(self.optimizer),
+            dict(vars(self.result)),
+            states,
+            writes=self.processes.main,
+        )
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -75,13 +75,13 @@ class TaskLoss(nn.Module):
         return total
 
     def _codes(self, hidden: Tensor, items: Tensor, level: int) -> Tensor:
-        if not len(items):
-            return hidden.sum()  # zero, and every process has the same graph
+        # Of no item at all it is zero: every process must have the same graph.
         return item_loss(self.head, self.trie, self.normalization, hidden, items, level)
 
     def _words(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         total = hidden.sum() * 0.0
-        for start in range(0, len(tokens), _WORDS_AT_ONCE):
+        # At least once, of no word at all if need be: every process must have the same graph.
+        for start in range(0, max(1, len(tokens)), _WORDS_AT_ONCE):
             part = slice(start, start + _WORDS_AT_ONCE)
             value: Tensor = checkpoint(
                 self._cross_entropy, hidden[part], tokens[part], use_reentrant=False

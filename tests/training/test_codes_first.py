@@ -47,12 +47,15 @@ def is_row(name):
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_only_the_rows_move_and_then_the_rest(base, tmp_path, tuning):
+def test_only_the_rows_move_and_then_the_rest(base, tmp_path, tuning, caplog):
     _, after, moved = run(base, tmp_path / "a", 4, tuning=tuning, codes_first=4)
+    assert "leaves nothing for the rest" in caplog.text
+    caplog.clear()
     assert moved == {name for name in after if is_row(name)} != set()
     assert all(p.requires_grad for name, p in after.items() if is_row(name) or ".lora_" in name)
     _, _, moved = run(base, tmp_path / "b", 5, tuning=tuning, codes_first=4)
     assert any(not is_row(name) for name in moved)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("kill", [2, 4, 6])

@@ -1,6 +1,11 @@
-"""Baselines that need no language model: each one a `Ranker` that a model has to beat."""
+"""Baselines that need no language model: each one a `Ranker` that a model has to beat.
+
+The networks (`sasrec`, `bert4rec`, `hstu`) are imported from their modules: they need PyTorch.
+"""
 
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
+from genrec.evaluation.baselines.ease import Ease, EaseConfig
+from genrec.evaluation.baselines.item_knn import ItemKNN, ItemKNNConfig
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.recency import Recency
 from genrec.evaluation.baselines.repeat_last import RepeatLast
@@ -10,6 +15,10 @@ from genrec.evaluation.baselines.text_neighbors import TextNeighbors, TextNeighb
 __all__ = [
     "CoOccurrence",
     "CoOccurrenceConfig",
+    "Ease",
+    "EaseConfig",
+    "ItemKNN",
+    "ItemKNNConfig",
     "Popularity",
     "Recency",
     "RepeatLast",

@@ -1,0 +1,69 @@
+"""Fit a strong baseline, EASE, item neighbours, SASRec, BERT4Rec or HSTU, and measure it as recommenders are.
+
+    python train/baseline.py train/baseline_demo.yaml [baseline.training.epochs=3 …]
+    python train/baseline.py train/baseline_demo.yaml test=true
+
+Choose on validation; `test=true` reports. A run that was interrupted goes on where it stood when the same
+command is given again, and a baseline that was fitted is opened, not fitted anew.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genrec.artifacts import atomic_file
+from genrec.baseline_files import fit_baseline_folder
+from genrec.baseline_fitting import BaselineSettings
+from genrec.config import Settings
+from genrec.data.settings import DataSettings
+from genrec.evaluation import Protocol, evaluate, markdown_table
+from genrec.recipe import run_recipe
+from genrec.settings import SplitSettings
+
+
+class Config(Settings):
+    """From which data, which baseline, and where to."""
+
+    data: DataSettings
+    """The catalog and its log."""
+    split: SplitSettings = SplitSettings()
+    """Training, validation and test, as for a recommender."""
+    baseline: BaselineSettings = BaselineSettings()
+    """Which baseline, and how it is fitted."""
+    ks: tuple[int, ...] = (5, 10)
+    """Cut-offs of the metrics."""
+    exclude_seen: bool = True
+    """Whether items of the history are left out."""
+    test: bool = False
+    """Whether test is measured too; it is for reporting only."""
+    out: Path
+    """Folder to make: the baseline and metrics.json."""
+    overwrite: bool = False
+    """Whether a baseline that is there is fitted anew."""
+
+
+def main(config: Config) -> None:
+    """Fit or open, measure, write, print."""
+    catalog, log = config.data.read()
+    split = config.split.apply(log, config.baseline.seed)
+    baseline = fit_baseline_folder(
+        split, len(catalog), config.baseline, config.out, overwrite=config.overwrite
+    )
+    document: dict[str, Any] = {"training": baseline.facts}
+    for name, cases in {"valid": split.valid, "test": split.test}.items():
+        if not len(cases) or (name == "test" and not config.test):
+            continue
+        protocol = Protocol(
+            name=split.protocol, split=name, ks=config.ks, exclude_seen=config.exclude_seen
+        )
+        measured = evaluate(baseline, cases, protocol, len(catalog))
+        document[name] = measured.to_json()
+        shown = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in config.ks]
+        print(markdown_table(measured, metrics=shown), end="\n\n")
+    with atomic_file(config.out / "metrics.json") as path:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(f"{baseline.name}: {baseline.facts['seconds']} s; baseline in {config.out}")
+
+
+if __name__ == "__main__":
+    run_recipe(main, Config)

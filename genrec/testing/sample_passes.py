@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,20 +135,20 @@ class SampleLoss(NextItemLoss):
 
 
 def fresh_model(recommender: GenerativeRecommender, seed: int) -> GenerativeRecommender:
-    """Copy of a recommender whose language model starts anew."""
+    """Copy of a recommender whose language model starts anew, and has no memory beside it."""
     from genrec.language_model import LanguageModel
 
-    settings = recommender.settings
-    made = recommender.alone()
-    made.language_model = LanguageModel.create(
+    alone = recommender.alone()
+    settings, ids = alone.settings, alone.semantic_ids
+    anew = LanguageModel.create(
         settings.language_model,
-        recommender.semantic_ids.codes,
-        recommender.vectorizer.vectors(recommender.catalog, settings),
-        recommender.semantic_ids.codebook_sizes,
+        ids.codes,
+        alone.vectorizer.vectors(alone.catalog, settings),
+        ids.codebook_sizes,
         max_items=settings.training.max_items,
         seed=seed,
     )
-    return made
+    return replace(alone, language_model=anew, index=alone.trie)
 
 
 def measure_passes(

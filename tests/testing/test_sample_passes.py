@@ -7,7 +7,7 @@ import torch
 from genrec.data.histories import Histories
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
-from genrec.testing.sample_passes import SampleLoss, SampleSource
+from genrec.testing.sample_passes import SampleLoss, SampleSource, fresh_model
 from genrec.training import NextItemLoss, TrainingSettings
 from genrec.training.sources import Part
 
@@ -47,3 +47,13 @@ def test_samples_of_whole_histories_cost_what_the_causal_pass_costs(losses):
     total = sum(sampled(epoch.part(batch, Part(0, 1))[0]) for batch in range(len(epoch)))
     whole = torch.tensor([[3, 1, 2, 5, -1], [0, -1, -1, -1, -1], [7, 8, 9, 1, 4]])
     torch.testing.assert_close(total, causal(whole), rtol=1e-5, atol=1e-5)
+
+
+def test_a_fresh_model_is_what_is_searched_and_trained(recommender):
+    fresh, histories = fresh_model(recommender, seed=1), Histories.of([[3, 1, 2]])
+    before = fresh.rank(histories, 5, exclude_seen=True).scores
+    assert not np.array_equal(before, recommender.rank(histories, 5, exclude_seen=True).scores)
+    with torch.no_grad():
+        for parameter in fresh.language_model.model.parameters():
+            parameter.mul_(2.0)
+    assert not np.array_equal(before, fresh.rank(histories, 5, exclude_seen=True).scores)

@@ -1,7 +1,7 @@
 """From a fitted recommender to a smaller and faster one: fewer layers, trained on under the large one's eye.
 
-Catalog, semantic IDs, log and split stay those of the teacher; only the language model is another. The
-student learns histories alone, so it recommends items and writes no titles.
+Catalog, semantic IDs, log, split and the weight of the log's counts stay those of the teacher; only the
+language model is another. The student learns histories alone, so it recommends items and writes no titles.
 """
 
 from __future__ import annotations
@@ -265,4 +265,5 @@ def _metrics(
         "parameters": {"trainable": trainable, "total": total},
         "seconds": {name: round(value, 1) for name, value in times.items()},
         "peak_memory_mib": peak_memory_mib(),
+        "memory": {},  # its weight was chosen for the teacher and stays
     }

@@ -32,8 +32,9 @@ MAY_IMPORT = {
     # Training maximises the very probabilities that the search adds up: one definition, in decoding.
     "training": BASE
     | {"data", "semantic_ids", "language_model", "decoding.trie", "decoding.scores"},
+    "memory": BASE | {"data", "evaluation"},
     "settings": BASE
-    | {"data", "encoders", "semantic_ids", "language_model", "decoding", "training"},
+    | {"data", "encoders", "semantic_ids", "language_model", "decoding", "training", "memory"},
 }
 """Part -> the parts (or modules of parts) it may import. Parts not named are the outer shell."""
 OUTERMOST = ("cli", "recipe", "testing")

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from genrec import GenerativeRecommender
     from genrec.data.synthetic import SyntheticData
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch and numpy are loaded: workers side by side would wait for each other's threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,9 +1,10 @@
 """Training with parameters, gradients and moments in pieces, one a process (FSDP, Zhao et al. 2023).
 
-``accelerate launch --use_fsdp`` asks for it. Torch's second form of it (`fully_shard`) does the work, on a copy
-of the loss: between steps the loss itself stays whole in main memory, and takes the trained weights whenever
-they are validated, kept or used. So search and saving know nothing of shards, and a checkpoint is the same
-file however its run was spread.
+``accelerate launch --use_fsdp`` asks for it. Torch's second form of it (`fully_shard`) does the work, on a
+copy of the loss: between steps the loss itself stays whole in main memory, and takes the trained weights
+whenever they are validated, kept or used. So search and saving know nothing of pieces, and a checkpoint is
+the same file however its run was spread. Accelerate's own wrapping is not used: it knows GPUs only, and looks
+for layers in a Transformers model, not in a loss around one.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def refuse_engines() -> None:
     for variable, name in _ENGINES.items():
         if _is_on(variable):
             raise InputError(
-                f"training cannot run under {name}: launch it with accelerate launch --multi_gpu (every process "
-                "holds the whole model) or --use_fsdp (each holds a part of it)"
+                f"training cannot run under {name}: launch it with accelerate launch --multi_gpu (every "
+                "process holds the whole model) or --use_fsdp (each holds a part of it)"
             )
 
 
@@ -78,7 +79,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def like(value: Tensor, parameter: Tensor) -> Tensor:
-    """This process's piece of `value` if `parameter` is in pieces, else `value`; on the parameter's device."""
+    """This process's piece of `value` if `parameter` is in pieces, else all of it; on the same device."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     value = value.to(parameter.device)

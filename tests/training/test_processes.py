@@ -181,7 +181,7 @@ def test_what_was_begun_in_pieces_goes_on_in_whole_copies(spread):
 @pytest.mark.parametrize("name", ["DEEPSPEED", "MEGATRON_LM"])
 def test_engines_of_their_own_are_refused(monkeypatch, tmp_path, name):
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(InputError, match="cannot run under .*--use_fsdp"):
+    with pytest.raises(InputError, match=r"cannot run under .*--use_fsdp"):
         Processes.start(torch.device("cpu"), (), tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="cannot run under"):

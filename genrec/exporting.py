@@ -50,7 +50,7 @@ def export_model(folder: str | Path, out: str | Path, *, base: str | None = None
         language_model.save(building)
         _write_items(catalog, ids, language_model, building / "items.parquet")
         Trie.build(ids.codes, ids.codebook_sizes).save(building / "trie.safetensors")
-        readme = _readme(language_model, settings.training.max_items)
+        readme = _readme(language_model, settings)
         (building / "README.md").write_text(readme, encoding="utf-8")
 
 
@@ -66,15 +66,22 @@ def _write_items(
     pq.write_table(pa.table(items), path)
 
 
-def _readme(language_model: LanguageModel, max_items: int) -> str:
-    levels = len(language_model.vocabulary.codebook_sizes)
+def _readme(language_model: LanguageModel, settings: FitSettings) -> str:
+    levels, max_items = len(language_model.vocabulary.codebook_sizes), settings.training.max_items
+    memory = (
+        "\nThe recommender mixes these scores with counts of its training log (`memory.weight = "
+        f"{settings.memory.weight:g}`). The counts are not in this folder, so its lists are the language "
+        "model's alone.\n"
+        if settings.memory.weight
+        else ""
+    )
     return f"""\
 # A language model that recommends items
 
 Exported by [genrec](https://pypi.org/project/genrec/). Each item is {levels} tokens: `items.parquet` has
 them, with ids and titles. A prompt is a fixed beginning and the tokens of a history of at most {max_items}
 items, oldest first. The {levels} tokens that follow are the next item.
-
+{memory}
 Transformers reads this folder as any other causal language model (`AutoModelForCausalLM`, `AutoTokenizer`).
 Left to itself, it may write tokens that are no item; the trie of the catalog (`trie.safetensors`) allows
 only those that are. With `pip install genrec`, run in this folder:

@@ -116,7 +116,7 @@ def test_the_program_in_the_readme_recommends(tuned, exported):
     )
     assert done.returncode == 0, done.stderr
     history = list(recommender.catalog.item_ids[:2])
-    expected = recommender.recommend([history], k=10, exclude_seen=False)[0]
+    expected = recommender.alone().recommend([history], k=10, exclude_seen=False)[0]
     assert done.stdout.splitlines()[0] == f"{expected[0].item_id} {expected[0].title}"
     assert len(set(done.stdout.splitlines())) == 10
 

@@ -52,7 +52,7 @@ def child_log_probabilities(
     if normalization == "vocabulary":
         return first, real, head.log_probabilities(hidden, level).gather(-1, codes)
     if normalization == "catalog":
-        few = codes.shape[-1] * _FEW < len(head.tokens[level])
+        few = codes.shape[-1] * _FEW < trie.codebook_sizes[level]
         picked = (
             head.logits_of(hidden, level, codes)
             if few

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec.errors import ConfigError
-from genrec.training.sharding import refuse_engines, shard, wants_shards
+from genrec.training.sharding import refuse_engines, shard, wants_shards, without_own_wrapping
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -91,12 +91,13 @@ class Processes:
         # Untied heads tuned whole get no gradient for rows that no target competes with.
         wrapping = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:
-            accelerator = Accelerator(
-                cpu=device.type == "cpu",
-                kwargs_handlers=[wrapping],
-                log_with=list(report_to) or None,
-                project_dir=folder / "logs" if report_to else None,
-            )
+            with without_own_wrapping():
+                accelerator = Accelerator(
+                    cpu=device.type == "cpu",
+                    kwargs_handlers=[wrapping],
+                    log_with=list(report_to) or None,
+                    project_dir=folder / "logs" if report_to else None,
+                )
         except ImportError as error:
             raise ConfigError(f"training.report_to = {list(report_to)}: {error}") from None
         if missing := set(report_to) - {str(tracker) for tracker in accelerator.log_with}:

@@ -11,14 +11,25 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from genrec.errors import InputError
 
-__all__ = ["gather_into", "like", "refuse_engines", "shard", "wants_shards", "whole"]
+__all__ = [
+    "gather_into",
+    "like",
+    "refuse_engines",
+    "shard",
+    "wants_shards",
+    "whole",
+    "without_own_wrapping",
+]
 
+_FSDP = "ACCELERATE_USE_FSDP"
 _ENGINES = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM"}
 
 
@@ -38,7 +49,18 @@ def refuse_engines() -> None:
 
 def wants_shards() -> bool:
     """Whether the run was launched with ``--use_fsdp`` and has joined its process group."""
-    return _is_on("ACCELERATE_USE_FSDP") and torch.distributed.is_initialized()
+    return _is_on(_FSDP) and torch.distributed.is_initialized()
+
+
+@contextmanager
+def without_own_wrapping() -> Iterator[None]:
+    """Hide the launcher's ``--use_fsdp`` from Accelerate, which would wrap by itself, and on GPUs only."""
+    asked = os.environ.pop(_FSDP, None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ[_FSDP] = asked
 
 
 def shard(loss: nn.Module, device: torch.device) -> nn.Module:

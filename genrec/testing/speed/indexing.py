@@ -76,6 +76,9 @@ class _ReadyLogits(LevelHead):
     def logits(self, hidden: Tensor, level: int) -> Tensor:
         return hidden
 
+    def logits_of(self, hidden: Tensor, level: int, codes: Tensor) -> Tensor:
+        return hidden.gather(-1, codes)
+
 
 def walk(trie: Trie, workload: Workload, device: str) -> list[tuple[int, Beams, Tensor, int]]:
     """Arguments of `ConstraintStep` at every level of a search with random logits."""

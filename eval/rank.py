@@ -17,7 +17,7 @@ from genrec.case_files import write_cases
 from genrec.config import Settings
 from genrec.evaluation import compare, markdown_table
 from genrec.evaluation.report import shown_metrics
-from genrec.measuring import measure
+from genrec.measuring import Judge, measure
 from genrec.recipe import run_recipe
 
 
@@ -43,17 +43,16 @@ class Config(Settings):
 def main(config: Config) -> None:
     """Rank, write, print."""
     recommender = GenerativeRecommender.from_pretrained(config.recommender, device=config.device)
-    mine, baselines = measure(
-        recommender, config.split, config.ks, config.exclude_seen, config.baselines
-    )
+    judge = Judge.of(recommender, config.split, config.ks, config.exclude_seen)
+    mine, baselines = measure(recommender, judge, baselines=config.baselines)
     document = {"config": config.model_dump(mode="json")} | compare(mine, baselines)
     table = markdown_table(mine, baselines, metrics=shown_metrics(mine))
     with atomic_file(config.out) as path:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     with atomic_file(config.out.with_suffix(".md")) as path:
         path.write_text(table + "\n", encoding="utf-8")
-    catalog, log = recommender.catalog, recommender.log
-    write_cases(mine, config.out.with_suffix(".parquet"), catalog.item_ids, log.user_ids)
+    users = judge.log.user_ids
+    write_cases(mine, config.out.with_suffix(".parquet"), judge.catalog.item_ids, users)
     print(table)
 
 

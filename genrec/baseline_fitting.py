@@ -23,7 +23,8 @@ from pydantic import Field
 from genrec.baseline_losses import ItemLossSettings, MaskedItems, NextItems
 from genrec.config import Settings
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError
+from genrec.data.split import Split
+from genrec.errors import DataError, InputError
 from genrec.evaluation import Protocol, Ranker, Ranking, evaluate
 from genrec.evaluation.baselines.bert4rec import BERT4Rec, BERT4RecConfig
 from genrec.evaluation.baselines.ease import Ease, EaseConfig
@@ -117,6 +118,18 @@ class Baseline:
     def tie_break(self) -> NDArray[np.int64]:
         """What decides between equal scores, `(N,)`: training events (see `Ranker`)."""
         return self.ranker.tie_break
+
+    def require_split(self, split: Split, n_items: int) -> None:
+        """Refuse a split that the baseline was not fitted on.
+
+        Raises:
+            InputError: training histories, validation cases or catalog are others.
+        """
+        if self.data != split_facts(split.train, split.valid, n_items):
+            raise InputError(
+                f"the baseline {self.name} was fitted on another log, split or catalog than the recommender: "
+                "fit it on the same files with the same split"
+            )
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
         """Return the best k items for each history."""

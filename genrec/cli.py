@@ -164,7 +164,8 @@ def fit(
 def evaluate(
     folder: Folder,
     other: Annotated[
-        Path | None, typer.Argument(metavar="[OTHER]", help="Another, to compare by paired tests.")
+        Path | None,
+        typer.Argument(metavar="[OTHER]", help="Another, or a baseline, for paired tests."),
     ] = None,
     split: Annotated[
         Part, typer.Option(help="Which cases; test is for reporting only.")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.artifacts import atomic_file, require_file
+from genrec.artifacts import BASELINE_MANIFEST, atomic_file, require_file
 from genrec.case_files import write_cases
 from genrec.evaluation import Evaluation, compare, paired_differences, recall
 from genrec.evaluation.calibration import reliability
 from genrec.evaluation.report import differences_table, rich_table, shown_metrics, slices_table
 from genrec.evaluation.ties import expected
 from genrec.inputs import open_recommender
-from genrec.measuring import cases_of, measure
+from genrec.measuring import Judge, measure
 from genrec.output import log_lines, print_json, print_table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class EvaluationRequest:
     """What is measured, and where the result goes.
 
     Attributes:
-        folder: the recommender. other: one to compare it with.
+        folder: the recommender. other: another one, or a baseline's folder, to compare it with.
         split: which cases. ks: cut-offs. exclude_seen: whether items of the history are left out.
         baselines: whether the baselines are measured too.
         json_file: the document; ``-`` prints it and nothing else. cases: Parquet of every case.
@@ -54,6 +54,10 @@ class EvaluationRequest:
     report: Path | None = None
     device: str = "auto"
     dtype: Dtype = None
+
+    def judge(self, recommender: GenerativeRecommender) -> Judge:
+        """The recommender's own catalog, log and split, and what is asked of them here."""
+        return Judge.of(recommender, self.split, self.ks, self.exclude_seen)
 
     def check_targets(self) -> None:
         """Refuse files that could not be written, before anything is measured.
@@ -82,7 +86,7 @@ def run_evaluation(request: EvaluationRequest) -> None:
     others, document = baselines, compare(mine, baselines)
     if request.other is not None:
         mine = replace(mine, name=_name(request.folder, request.other))
-        others = [_second(request, request.other), *baselines]
+        others = [_second(request, recommender, request.other), *baselines]
         document["other"] = _against(mine, others[0])
     _write_files(request, recommender, [mine, *others])
     if request.json_file == Path("-"):
@@ -129,14 +133,23 @@ def _measure(
     request: EvaluationRequest, folder: Path, baselines: bool
 ) -> tuple[GenerativeRecommender, Evaluation, list[Evaluation]]:
     recommender = open_recommender(folder, request.device, request.dtype, merged=True)
-    options = (request.split, request.ks, request.exclude_seen, baselines)
-    return recommender, *measure(recommender, *options)
+    judge = request.judge(recommender)
+    return recommender, *measure(recommender, judge, baselines=baselines)
 
 
-def _second(request: EvaluationRequest, folder: Path) -> Evaluation:
-    """Measure the recommender to compare with."""
-    evaluation = _measure(request, folder, baselines=False)[1]
-    return replace(evaluation, name=_name(folder, request.folder))
+def _second(
+    request: EvaluationRequest, recommender: GenerativeRecommender, folder: Path
+) -> Evaluation:
+    """Measure what the recommender is compared with: another one, or a baseline of the same split."""
+    name = _name(folder, request.folder)
+    if not (folder / BASELINE_MANIFEST).is_file():
+        return replace(_measure(request, folder, baselines=False)[1], name=name)
+    from genrec.baseline_files import load_baseline
+
+    judge = request.judge(recommender)
+    baseline = load_baseline(folder, request.device)
+    baseline.require_split(judge.parts, len(judge.catalog))
+    return replace(judge.measure([baseline])[0], name=name)
 
 
 def _name(folder: Path, other: Path) -> str:
@@ -187,7 +200,8 @@ def _examples(recommender: GenerativeRecommender, mine: Evaluation) -> list[dict
     hits, misses = (rng.permutation(np.flatnonzero(mark)) for mark in (found, ~found))
     few = min(len(hits), max(EXAMPLES // 2, EXAMPLES - len(misses)))
     drawn = np.sort(np.concatenate([hits[:few], misses[: EXAMPLES - few]]))
-    cases, titles = cases_of(recommender, mine.protocol.split), recommender.catalog.titles
+    cases = Judge.of(recommender, mine.protocol.split).cases
+    titles = recommender.catalog.titles
     return [_example(mine, int(case), cases.histories[case], titles) for case in drawn]
 
 

@@ -1,8 +1,10 @@
-"""A recommender beside the baselines, on the split that it was fitted with."""
+"""Rankers on the same cases: a recommender, the baselines, and whoever else was fitted on that split."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec.data.split import same_time
@@ -10,46 +12,86 @@ from genrec.evaluation import Context, Evaluation, Protocol, evaluate
 from genrec.evaluation.baselines import standard_baselines
 
 if TYPE_CHECKING:
+    from genrec.data.catalog import Catalog
     from genrec.data.histories import Cases
+    from genrec.data.interactions import Interactions
+    from genrec.data.split import Split
     from genrec.evaluation import Ranker
     from genrec.recommender import GenerativeRecommender
 
-__all__ = ["cases_of", "measure"]
+__all__ = ["Judge", "measure"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What rankers are measured on: a catalog, a log, and how the log is cut.
+
+    Attributes:
+        catalog: the items that are ranked. log: the interactions. parts: training, validation, test.
+        split: which cases. ks: cut-offs. exclude_seen: whether items of the history are left out.
+    """
+
+    catalog: Catalog
+    log: Interactions
+    parts: Split
+    split: Literal["valid", "test"] = "test"
+    ks: tuple[int, ...] = (5, 10)
+    exclude_seen: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        recommender: GenerativeRecommender,
+        split: Literal["valid", "test"] = "test",
+        ks: tuple[int, ...] = (5, 10),
+        exclude_seen: bool = True,
+    ) -> Judge:
+        """Take catalog, log and split of a recommender."""
+        settings, log = recommender.settings, recommender.log
+        parts = settings.split.apply(log, settings.seed)
+        return cls(recommender.catalog, log, parts, split, ks, exclude_seen)
+
+    @property
+    def cases(self) -> Cases:
+        """The cases that are counted."""
+        return self.parts.test if self.split == "test" else self.parts.valid
+
+    def measure(self, rankers: Sequence[Ranker]) -> list[Evaluation]:
+        """Evaluate rankers that were fitted on the same training part.
+
+        Beside accuracy: coverage, popularity bias, novelty by training events, diversity by the catalog's
+        categories where it has any, calibration, and the slices of `genrec.evaluation.slices`.
+        """
+        cases, N = self.cases, len(self.catalog)
+        labels, times = self.catalog.labels(), same_time(self.log, cases)
+        context = Context.of(cases, self.parts.train, N, labels=labels, same_time=times)
+        protocol = Protocol(
+            name=self.parts.protocol, split=self.split, ks=self.ks, exclude_seen=self.exclude_seen
+        )
+        watched = sys.stderr.isatty()
+        return [
+            evaluate(ranker, cases, protocol, N, context=context, progress=watched)
+            for ranker in rankers
+        ]
 
 
 def measure(
-    recommender: GenerativeRecommender,
-    split: Literal["valid", "test"] = "test",
-    ks: tuple[int, ...] = (5, 10),
-    exclude_seen: bool = True,
-    baselines: bool = False,
+    recommender: GenerativeRecommender, judge: Judge | None = None, *, baselines: bool = False
 ) -> tuple[Evaluation, list[Evaluation]]:
     """Evaluate a recommender, and the standard baselines trained on the same training part.
 
-    Beside accuracy: coverage, popularity bias, novelty by training events, diversity by the catalog's
-    categories where it has any, calibration, and the slices of `genrec.evaluation.slices`.
+    Args:
+        recommender: what is measured.
+        judge: on what; None takes the recommender's own test.
+        baselines: whether the baselines are measured too.
 
     Returns:
         The recommender's evaluation, and the baselines' (empty unless asked for).
     """
-    settings, catalog = recommender.settings, recommender.catalog
-    parts = settings.split.apply(recommender.log, settings.seed)
-    cases, N = parts.test if split == "test" else parts.valid, len(catalog)
-    times = same_time(recommender.log, cases)
-    context = Context.of(cases, parts.train, N, labels=catalog.labels(), same_time=times)
-    protocol = Protocol(name=parts.protocol, split=split, ks=ks, exclude_seen=exclude_seen)
+    judge = Judge.of(recommender) if judge is None else judge
     rankers: list[Ranker] = [recommender]
     if baselines:
-        rankers += standard_baselines(parts.train, N, catalog.texts(settings.template))
-    watched = sys.stderr.isatty()
-    mine, *others = [
-        evaluate(ranker, cases, protocol, N, context=context, progress=watched)
-        for ranker in rankers
-    ]
+        texts = judge.catalog.texts(recommender.settings.template)
+        rankers += standard_baselines(judge.parts.train, len(judge.catalog), texts)
+    mine, *others = judge.measure(rankers)
     return mine, others
-
-
-def cases_of(recommender: GenerativeRecommender, split: Literal["valid", "test"]) -> Cases:
-    """Return the cases that `measure` counts."""
-    parts = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
-    return parts.test if split == "test" else parts.valid

@@ -14,10 +14,14 @@ import typer
 from rich.console import Console
 
 from genrec import demo
+from genrec.baseline_files import fit_baseline_folder
+from genrec.baseline_fitting import BaselineSettings
 from genrec.case_files import read_cases
 from genrec.cli import app
 from genrec.data import Interactions
+from genrec.evaluation import Protocol, evaluate
 from genrec.inspecting import inspect_recommender, inspection_tables
+from genrec.settings import SplitSettings
 
 COMMANDS = ["demo", "fit", "evaluate", "recommend", "titles", "inspect", "export"]
 HISTORY = "P0001,P0002,P0003"
@@ -192,6 +196,32 @@ def test_evaluate_does_not_compare_what_differs(command, recommender, recommende
     answer = command("evaluate", recommender_folder, tmp_path / "cut")
     assert answer.status == 2
     assert "recommender and cut cannot be compared: protocol field 'data_hash'" in answer.message
+
+
+def test_evaluate_compares_with_a_baseline(command, recommender, recommender_folder, tmp_path):
+    split = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
+    settings = BaselineSettings.model_validate({"model": {"kind": "item-knn"}})
+    N = len(recommender.catalog)
+    fitted = fit_baseline_folder(split, N, settings, tmp_path / "knn")
+    document = command("evaluate", recommender_folder, tmp_path / "knn", "--json", "-").json
+    expected = evaluate(fitted, split.test, Protocol(), N)
+    other = document["other"]
+    assert other["name"] == "knn"
+    assert other["metrics"]["recall@10"] == expected.metrics["recall@10"]
+    assert other["protocol"]["data_hash"] == document["protocol"]["data_hash"]
+    difference = document["metrics"]["recall@10"] - expected.metrics["recall@10"]
+    assert other["differences"]["recall@10"]["value"] == pytest.approx(difference)
+
+
+def test_evaluate_refuses_a_baseline_of_another_split(
+    command, recommender, recommender_folder, tmp_path
+):
+    split = SplitSettings(protocol="user-holdout").apply(recommender.log, 0)
+    settings = BaselineSettings.model_validate({"model": {"kind": "item-knn"}})
+    fit_baseline_folder(split, len(recommender.catalog), settings, tmp_path / "knn")
+    answer = command("evaluate", recommender_folder, tmp_path / "knn")
+    assert answer.status == 2
+    assert "fitted on another log, split or catalog than the recommender" in answer.message
 
 
 def test_inspect_prints_the_document(command, recommender_folder, recommender, shop):

@@ -8,15 +8,18 @@ command is given again, and a baseline that was fitted is opened, not fitted ane
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from genrec.artifacts import atomic_file
 from genrec.baseline_files import fit_baseline_folder
 from genrec.baseline_fitting import BaselineSettings
+from genrec.case_files import write_cases
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
-from genrec.evaluation import Protocol, evaluate, markdown_table
+from genrec.evaluation import markdown_table
+from genrec.measuring import Judge
 from genrec.recipe import run_recipe
 from genrec.settings import SplitSettings
 
@@ -37,7 +40,7 @@ class Config(Settings):
     test: bool = False
     """Whether test is measured too; it is for reporting only."""
     out: Path
-    """Folder to make: the baseline and metrics.json."""
+    """Folder to make: the baseline, metrics.json, and every case's result as Parquet."""
     overwrite: bool = False
     """Whether a baseline that is there is fitted anew."""
 
@@ -46,18 +49,18 @@ def main(config: Config) -> None:
     """Fit or open, measure, write, print."""
     catalog, log = config.data.read()
     split = config.split.apply(log, config.baseline.seed)
+    judge = Judge(catalog, log, split, "valid", config.ks, config.exclude_seen)
     baseline = fit_baseline_folder(
         split, len(catalog), config.baseline, config.out, overwrite=config.overwrite
     )
     document: dict[str, Any] = {"training": baseline.facts}
-    for name, cases in {"valid": split.valid, "test": split.test}.items():
-        if not len(cases) or (name == "test" and not config.test):
+    for part in ("valid", "test") if config.test else ("valid",):
+        judge = replace(judge, split=part)
+        if not len(judge.cases):
             continue
-        protocol = Protocol(
-            name=split.protocol, split=name, ks=config.ks, exclude_seen=config.exclude_seen
-        )
-        measured = evaluate(baseline, cases, protocol, len(catalog))
-        document[name] = measured.to_json()
+        [measured] = judge.measure([baseline])
+        document[part] = measured.to_json()
+        write_cases(measured, config.out / f"{part}.parquet", catalog.item_ids, log.user_ids)
         shown = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in config.ks]
         print(markdown_table(measured, metrics=shown), end="\n\n")
     with atomic_file(config.out / "metrics.json") as path:

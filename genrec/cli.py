@@ -6,8 +6,6 @@ Standard output carries results only; progress and the log go to standard error.
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,7 +32,7 @@ from genrec.options import (
     UserId,
 )
 from genrec.output import log_lines, print_json, print_table, recommendations_table, titles_table
-from genrec.program import program
+from genrec.program import log_to_stderr, program
 
 __all__ = ["app", "main"]
 
@@ -58,9 +56,7 @@ def _root(
 
         typer.echo(genrec_version())
         raise typer.Exit
-    level = logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("genrec").setLevel(level)
+    log_to_stderr(quiet=quiet)
 
 
 @app.command(

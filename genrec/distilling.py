@@ -27,6 +27,7 @@ from genrec.errors import InputError
 from genrec.fitting import measure_validation, peak_memory_mib, training_bar
 from genrec.language_model.pruning import Keep, kept_layers, layer_count, prune_layers
 from genrec.language_model.tuning import checkpoint_activations
+from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.request import check_count
 from genrec.settings import FitSettings
@@ -38,7 +39,7 @@ from genrec.training import (
     TrainingSettings,
     train,
 )
-from genrec.training.processes import is_main, main_first, wait_for_all
+from genrec.training.processes import main_first, wait_for_all
 from genrec.work_folder import claim, discard
 
 __all__ = ["StudentSettings", "describe", "distill", "made_before"]

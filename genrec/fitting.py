@@ -32,6 +32,7 @@ from genrec.errors import DataError, InputError
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model import LanguageModel, LevelHead
 from genrec.memory import Memory, choose_weight
+from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.building import (
     AnyItemTokenizer,
@@ -52,7 +53,7 @@ from genrec.training import (
     packs,
     train,
 )
-from genrec.training.processes import agreed_folder, is_main, main_first, wait_for_all
+from genrec.training.processes import agreed_folder, main_first, wait_for_all
 from genrec.training.sources import Source
 from genrec.vectorizer import Vectorizer, vector_facts
 from genrec.work_folder import claim, data_facts, discard

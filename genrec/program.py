@@ -5,6 +5,7 @@ Exit status: 0 done, 1 a failure of ours, 2 the user's input or settings (one me
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,20 @@ from contextlib import contextmanager
 
 from genrec.errors import GenrecError, InputError
 
-__all__ = ["program"]
+__all__ = ["is_main", "log_to_stderr", "program"]
+
+
+def is_main() -> bool:
+    """Whether this process writes files and speaks: the only one, or the first of those launched."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def log_to_stderr(*, quiet: bool = False) -> None:
+    """Send messages to stderr; of several launched processes only the first says more than warnings."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("genrec").setLevel(
+        logging.INFO if is_main() and not quiet else logging.WARNING
+    )
 
 
 @contextmanager

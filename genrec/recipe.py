@@ -5,13 +5,12 @@ A recipe is a program run by path: ``python train/sft.py train/sft_demo.yaml out
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from genrec.config import Settings, load_settings
-from genrec.program import program
+from genrec.program import log_to_stderr, program
 
 __all__ = ["run_recipe"]
 
@@ -34,8 +33,7 @@ def run_recipe(
     if not words or {"-h", "--help"} & set(words):
         print(_help(main, kind))
         return
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("genrec").setLevel(logging.INFO)
+    log_to_stderr()
     with program():
         main(_settings(kind, words))
 

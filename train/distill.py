@@ -16,8 +16,8 @@ from genrec import GenerativeRecommender
 from genrec.artifacts import atomic_file, provenance, require_file
 from genrec.config import Settings
 from genrec.distilling import StudentSettings, describe, distill, made_before
+from genrec.program import is_main
 from genrec.recipe import run_recipe
-from genrec.training.processes import is_main
 
 
 class Config(Settings):

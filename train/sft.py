@@ -15,8 +15,8 @@ from genrec.artifacts import require_free
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
 from genrec.fitting import fit_folder
+from genrec.program import is_main
 from genrec.recipe import run_recipe
-from genrec.training.processes import is_main
 
 
 class Config(Settings):

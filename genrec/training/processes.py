@@ -18,12 +18,7 @@ from genrec.training.sharding import refuse_engines, shard, wants_shards, withou
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Processes", "agreed_folder", "is_main", "main_first", "wait_for_all"]
-
-
-def is_main() -> bool:
-    """Whether this process writes files and speaks: the only one, or the first of those launched."""
-    return os.environ.get("RANK", "0") == "0"
+__all__ = ["Processes", "agreed_folder", "main_first", "wait_for_all"]
 
 
 @contextmanager

@@ -124,6 +124,8 @@ class _Run:
         self.validation_steps = {max(1, round(n * self.total / count)) for n in range(1, count + 1)}
         self.result = TrainingResult()
         self.throughput = Throughput(device)
+        if self.processes.count > 1:
+            log.info("training in %d processes", self.processes.count)
         self._check_warm_up()
 
     def go(self, report: Report | None) -> TrainingResult:

@@ -287,8 +287,32 @@ def test_throughput_counts_tokens_without_padding(tmp_path):
     assert result.throughput["tokens_per_second"] > 0
 
 
-def test_trackers_get_losses_and_a_missing_one_is_named(tmp_path):
+def test_a_tracker_that_is_not_installed_is_named(tmp_path):
     catalog = TinyCatalog.random(12, (3, 4), seed=2)
     run = TrainingSettings(max_steps=2, validations=1, report_to=("mlflow",))
     with pytest.raises(ConfigError, match="pip install mlflow"):
         train(make_loss(catalog)[1], planted(), run, None, folder=tmp_path, seed=0)
+
+
+def test_tensorboard_gets_every_loss_and_the_metrics(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    catalog = TinyCatalog.random(12, (3, 4), seed=2)
+    run = TrainingSettings(max_steps=4, validations=2, warmup_steps=0, report_to=("tensorboard",))
+    losses = []
+    train(
+        make_loss(catalog)[1],
+        planted(),
+        run,
+        lambda: {"ndcg@10": 0.25},
+        folder=tmp_path,
+        seed=0,
+        report=lambda step, total, value: losses.append(value),
+    )
+    [events] = tmp_path.glob("logs/**/events.*")
+    written = EventAccumulator(str(events.parent))
+    written.Reload()
+    assert [event.step for event in written.Scalars("loss")] == [1, 2, 3, 4]
+    assert [event.value for event in written.Scalars("loss")] == pytest.approx(losses)
+    assert [event.value for event in written.Scalars("ndcg@10")] == [0.25, 0.25]
+    assert written.Scalars("tokens_per_second")[-1].value > 0

@@ -6,45 +6,35 @@ language model is another. The student learns histories alone, so it recommends 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import nn
 
-from genrec.artifacts import require_free
 from genrec.config import Settings
-from genrec.data.histories import Cases
-from genrec.data.split import Split
-from genrec.errors import InputError
-from genrec.fitting import measure_validation, peak_memory_mib, training_bar
+from genrec.data.histories import Histories
 from genrec.language_model.pruning import Keep, kept_layers, layer_count, prune_layers
 from genrec.language_model.tuning import checkpoint_activations
-from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.request import check_count
+from genrec.retraining import Retraining, hash_weights, made_as, training_split
 from genrec.settings import FitSettings
 from genrec.training import (
     DistillationLoss,
     DistillationSettings,
     HistorySource,
-    TrainingResult,
     TrainingSettings,
-    train,
 )
-from genrec.training.processes import main_first, wait_for_all
-from genrec.work_folder import claim, discard
+from genrec.training.sources import Source
 
 __all__ = ["StudentSettings", "describe", "distill", "made_before"]
 
 log = logging.getLogger(__name__)
+_KIND = "distillation"
 
 
 class StudentSettings(Settings):
@@ -88,27 +78,15 @@ def distill(
         InputError: the teacher has fewer layers, is of an architecture that cannot be pruned or quantized;
             its split leaves nothing to train on; or a folder is in the way.
     """
-    require_free(out, overwrite=overwrite, advice="choose another out, or set overwrite=true")
-    split = teacher.settings.split.apply(teacher.log, teacher.settings.seed)
-    if not len(split.train.items):
-        raise InputError("the teacher's log and split leave no training interaction to learn from")
+    split = training_split(teacher)
     student = _student(teacher, settings)
-    work = out.with_name(f"{out.name}.partial")
-    if restart and is_main():
-        discard(work)
-    wait_for_all()
-    facts = _facts(teacher, settings)
-    with main_first():
-        claim(work, teacher.data | {"distillation": facts}, student.settings)
-    began = time.perf_counter()
-    result = _train(teacher, student, settings, split, work / "checkpoints")
-    student.metrics = _metrics(student, split.valid, result, time.perf_counter() - began)
-    student.metrics["distillation"] = facts
-    if is_main():
-        student.save_pretrained(out, overwrite=overwrite)
-        shutil.rmtree(work)
-    wait_for_all()
-    return student
+    run = Retraining(student, _KIND, _facts(teacher, settings), settings.seed)
+    return run.run(
+        lambda: _objective(teacher, student, settings, split.train),
+        out,
+        overwrite=overwrite,
+        restart=restart,
+    )
 
 
 def made_before(teacher: GenerativeRecommender, settings: StudentSettings, out: Path) -> bool:
@@ -117,16 +95,7 @@ def made_before(teacher: GenerativeRecommender, settings: StudentSettings, out: 
     Raises:
         InputError: it holds something else.
     """
-    if not out.exists():
-        return False
-    metrics = out / "metrics.json"
-    found = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
-    if found.get("distillation") != _facts(teacher, settings):
-        raise InputError(
-            f"{out} holds something other than this student of this teacher: choose another folder, or set "
-            "overwrite=true"
-        )
-    return True
+    return made_as(_KIND, _facts(teacher, settings), out, "this student of this teacher")
 
 
 def describe(recommender: GenerativeRecommender, users: int) -> dict[str, Any]:
@@ -195,30 +164,19 @@ def _facts(teacher: GenerativeRecommender, settings: StudentSettings) -> dict[st
         "teacher": {
             "layers": layer_count(model),
             "parameters": model.parameters()[1],
-            "sha256": _hash_weights(model.model),
+            "sha256": hash_weights(model.model),
         },
         "kept_layers": kept_layers(settings.layers, layer_count(model), settings.keep),
         "student": settings.model_dump(mode="json"),
     }
 
 
-def _hash_weights(model: nn.Module) -> str:
-    """SHA-256 over all parameters, in their order."""
-    digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        digest.update(name.encode())
-        whole = parameter.detach().cpu().contiguous().flatten()
-        digest.update(whole.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _train(
+def _objective(
     teacher: GenerativeRecommender,
     student: GenerativeRecommender,
     settings: StudentSettings,
-    split: Split,
-    folder: Path,
-) -> TrainingResult:
+    histories: Histories,
+) -> tuple[nn.Module, Source]:
     chosen = student.settings
     if chosen.tasks != teacher.settings.tasks:
         log.warning("the student learns histories only: it recommends items and writes no titles")
@@ -231,40 +189,4 @@ def _train(
         chosen.search.normalization,
         settings.distillation,
     )
-    source = HistorySource(split.train, chosen.training, settings.seed, codes.shape[1])
-    quick = student.alone(chosen.validation_beams)
-    drawn = split.valid.draw(chosen.validation_users, chosen.seed)
-    with training_bar() as report:
-        return train(
-            loss,
-            source,
-            chosen.training,
-            (lambda: measure_validation(quick, drawn).metrics) if len(drawn) else None,
-            folder=folder,
-            seed=settings.seed,
-            report=report,
-        )
-
-
-def _metrics(
-    student: GenerativeRecommender, valid: Cases, result: TrainingResult, seconds: float
-) -> dict[str, Any]:
-    """What `metrics.json` of any fit says, of this one."""
-    began = time.perf_counter()
-    measured = measure_validation(student, valid) if len(valid) else None
-    trainable, total = student.language_model.parameters()
-    times = {"training": seconds, "validation": time.perf_counter() - began}
-    return {
-        "validation": None if measured is None else measured.to_json(),
-        "training": {
-            "steps": result.steps,
-            "best_step": result.best_step,
-            "stopped_early": result.stopped_early,
-            "curve": result.curve,
-        },
-        "throughput": result.throughput,
-        "parameters": {"trainable": trainable, "total": total},
-        "seconds": {name: round(value, 1) for name, value in times.items()},
-        "peak_memory_mib": peak_memory_mib(),
-        "memory": {},  # its weight was chosen for the teacher and stays
-    }
+    return loss, HistorySource(histories, chosen.training, settings.seed, codes.shape[1])

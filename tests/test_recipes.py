@@ -113,7 +113,7 @@ def test_compare_demo_then_another_row(tmp_path):
     assert json.loads(out.read_text())["rows"] == first, "a row that is there is not measured again"
 
 
-def test_sft_demo_then_rank_and_passes_demo(tmp_path):
+def test_sft_demo_then_rank_dpo_and_passes_demo(tmp_path):
     short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     short += ["fit.training.max_steps=20", "fit.training.validations=1"]
     done = run(["train/sft.py", "train/sft_demo.yaml", *short], tmp_path)
@@ -127,6 +127,16 @@ def test_sft_demo_then_rank_and_passes_demo(tmp_path):
     assert document["invalid"] == 0
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
     assert rows == ["recommender", "---", "genrec", *document["baselines"]]
+    quick = ["preferring.training.max_steps=3", "preferring.cases=1"]
+    done = run(["train/dpo.py", "train/dpo_demo.yaml", *quick], tmp_path)
+    document = json.loads((tmp_path / "runs" / "dpo_demo.json").read_text())
+    before, after = (document[name]["metrics"]["ndcg@10"] for name in ("before", "after"))
+    assert document["differences"]["ndcg@10"]["value"] == pytest.approx(after - before)
+    assert (
+        f"| before | {document['before']['metrics']['recall@10']:.4f} | {before:.4f} |"
+        in done.stdout
+    )
+    assert (tmp_path / "runs" / "dpo_demo" / "recommender.json").is_file()
     quick = ["seconds=0.1", "validation_users=20"]
     done = run(["eval/passes.py", "eval/passes_demo.yaml", *quick], tmp_path)
     user, *position = json.loads((tmp_path / "runs" / "passes_demo.json").read_text())["results"]

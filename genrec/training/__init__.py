@@ -3,6 +3,7 @@
 from genrec.training.distillation import DistillationLoss, DistillationSettings
 from genrec.training.objective import NextItemLoss
 from genrec.training.packing import packs
+from genrec.training.preference import PreferenceLoss, PreferenceSettings
 from genrec.training.settings import TrainingSettings
 from genrec.training.sft import TrainingResult, train
 from genrec.training.sources import HistorySource
@@ -14,6 +15,8 @@ __all__ = [
     "DistillationSettings",
     "HistorySource",
     "NextItemLoss",
+    "PreferenceLoss",
+    "PreferenceSettings",
     "TaskLoss",
     "TaskSource",
     "TrainingResult",

@@ -17,11 +17,11 @@ from genrec.decoding.trie import Trie
 from genrec.language_model.backbone import LanguageModel
 from genrec.language_model.level_head import LevelHead
 
-__all__ = ["NextItemLoss", "item_loss"]
+__all__ = ["CatalogPass", "NextItemLoss", "code_log_probabilities", "item_loss"]
 
 
-class NextItemLoss(nn.Module):
-    """Negative log-likelihood of the next item in nats, summed over the items of a batch.
+class CatalogPass(nn.Module):
+    """A causal pass over item sequences, and what scores the codes behind it.
 
     Args:
         language_model: what trains; it is a submodule, so that distributed wrappers see its parameters.
@@ -47,17 +47,6 @@ class NextItemLoss(nn.Module):
         self.item_tokens = torch.from_numpy(language_model.vocabulary.encode(codes)).to(device)
         self.prefix = torch.tensor(language_model.prefix, device=device)
 
-    def forward(self, items: Tensor) -> Tensor:
-        """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
-        real = items >= 0
-        hidden = self._hidden(items.clamp(min=0))[real]
-        target = items[real]
-        losses = [
-            item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
-            for level in range(self.trie.levels)
-        ]
-        return torch.stack(losses).sum()
-
     def _hidden(self, items: Tensor) -> Tensor:
         """Hidden states in front of every code, `(B, n, L, D)`."""
         rows, n = items.shape
@@ -70,6 +59,24 @@ class NextItemLoss(nn.Module):
         return states[:, len(self.prefix) - 1 :].view(rows, n, self.trie.levels, -1)
 
 
+class NextItemLoss(CatalogPass):
+    """Negative log-likelihood of the next item in nats, summed over the items of a batch.
+
+    Args: those of `CatalogPass`.
+    """
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
+        real = items >= 0
+        hidden = self._hidden(items.clamp(min=0))[real]
+        target = items[real]
+        losses = [
+            item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
+            for level in range(self.trie.levels)
+        ]
+        return torch.stack(losses).sum()
+
+
 def item_loss(
     head: LevelHead,
     trie: Trie,
@@ -78,7 +85,19 @@ def item_loss(
     target: Tensor,
     level: int,
 ) -> Tensor:
-    """Negative log-likelihood of one code of each target, summed.
+    """Negative log-likelihood of one code of each target, summed (see `code_log_probabilities`)."""
+    return -code_log_probabilities(head, trie, normalization, hidden, target, level).sum()
+
+
+def code_log_probabilities(
+    head: LevelHead,
+    trie: Trie,
+    normalization: Normalization,
+    hidden: Tensor,
+    target: Tensor,
+    level: int,
+) -> Tensor:
+    """Log-probability `(n)` of one code of each target.
 
     Args:
         head: the levels' rows of the LM head.
@@ -93,4 +112,4 @@ def item_loss(
         head, trie, hidden, level, nodes, normalization
     )
     place = trie.nodes_of(target, level + 1) - first
-    return -log_probabilities.gather(1, place[:, None]).sum()
+    return log_probabilities.gather(1, place[:, None])[:, 0]

@@ -1,0 +1,166 @@
+"""Training a fitted recommender further: catalog, semantic IDs, log and split stay, the model learns.
+
+Distillation and preference optimisation differ in what trains and by what loss. What they share is here: a
+work folder that only the same run goes on in, validation as in a fit, and a recommender folder at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from genrec.artifacts import require_free
+from genrec.data.split import Split
+from genrec.errors import InputError
+from genrec.fitting import measure_validation, peak_memory_mib, training_bar
+from genrec.program import is_main
+from genrec.recommender import GenerativeRecommender
+from genrec.training import TrainingResult, train
+from genrec.training.processes import main_first, wait_for_all
+from genrec.training.sources import Source
+from genrec.work_folder import claim, discard
+
+__all__ = ["Retraining", "hash_weights", "made_as", "training_split"]
+
+log = logging.getLogger(__name__)
+Prepare = Callable[[], tuple[nn.Module, Source]]
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One such run.
+
+    Attributes:
+        recommender: what trains, its settings those of this run; it is saved at the end.
+        kind: name of the run's record in ``metrics.json``. record: what it is known by, as plain values.
+        seed: of batches and dropout.
+    """
+
+    recommender: GenerativeRecommender
+    kind: str
+    record: dict[str, Any]
+    seed: int
+
+    def run(
+        self, prepare: Prepare, out: Path, *, overwrite: bool = False, restart: bool = False
+    ) -> GenerativeRecommender:
+        """Train, validate, and save in `out`; a run that was interrupted goes on where it stood.
+
+        Under ``accelerate launch`` all processes train and the first one writes.
+
+        Args:
+            prepare: makes the loss and what it is computed on, once the work folder is this run's.
+            out: recommender folder to make.
+            overwrite: whether an existing one is replaced.
+            restart: whether an unfinished run is discarded instead of continued.
+
+        Raises:
+            InputError: a folder is in the way, or the loss stopped being a number.
+        """
+        require_free(out, overwrite=overwrite, advice="choose another out, or set overwrite=true")
+        work = out.with_name(f"{out.name}.partial")
+        if restart and is_main():
+            discard(work)
+        wait_for_all()
+        recommender = self.recommender
+        with main_first():
+            claim(work, recommender.data | {self.kind: self.record}, recommender.settings)
+        began = time.perf_counter()
+        result = self._train(*prepare(), work / "checkpoints")
+        recommender.metrics = self._metrics(result, time.perf_counter() - began)
+        if is_main():
+            recommender.save_pretrained(out, overwrite=overwrite)
+            shutil.rmtree(work)
+        wait_for_all()
+        return recommender
+
+    def _train(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
+        settings = self.recommender.settings
+        quick = self.recommender.alone(settings.validation_beams)
+        drawn = training_split(self.recommender).valid.draw(
+            settings.validation_users, settings.seed
+        )
+        with training_bar() as report:
+            return train(
+                loss,
+                source,
+                settings.training,
+                (lambda: measure_validation(quick, drawn).metrics) if len(drawn) else None,
+                folder=folder,
+                seed=self.seed,
+                report=report,
+            )
+
+    def _metrics(self, result: TrainingResult, seconds: float) -> dict[str, Any]:
+        """What `metrics.json` of any fit says, of this one."""
+        began = time.perf_counter()
+        valid = training_split(self.recommender).valid
+        measured = measure_validation(self.recommender, valid) if len(valid) else None
+        trainable, total = self.recommender.language_model.parameters()
+        times = {"training": seconds, "validation": time.perf_counter() - began}
+        return {
+            "validation": None if measured is None else measured.to_json(),
+            "training": {
+                "steps": result.steps,
+                "best_step": result.best_step,
+                "stopped_early": result.stopped_early,
+                "curve": result.curve,
+            },
+            "throughput": result.throughput,
+            "parameters": {"trainable": trainable, "total": total},
+            "seconds": {name: round(value, 1) for name, value in times.items()},
+            "peak_memory_mib": peak_memory_mib(),
+            "memory": {},  # its weight was chosen for the first recommender and stays
+            self.kind: self.record,
+        }
+
+
+def training_split(recommender: GenerativeRecommender) -> Split:
+    """The split that the recommender was fitted on.
+
+    Raises:
+        InputError: it leaves nothing to train on.
+    """
+    split = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
+    if not len(split.train.items):
+        raise InputError(
+            "the recommender's log and split leave no training interaction to learn from"
+        )
+    return split
+
+
+def made_as(kind: str, record: dict[str, Any], out: Path, what: str) -> bool:
+    """Whether `out` holds what a run of this record leaves; `what` names that.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    if not out.exists():
+        return False
+    metrics = out / "metrics.json"
+    found = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
+    if found.get(kind) != record:
+        raise InputError(
+            f"{out} holds something other than {what}: choose another folder, or set overwrite=true"
+        )
+    return True
+
+
+def hash_weights(model: nn.Module) -> str:
+    """SHA-256 over all parameters, in their order."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(name.encode())
+        whole = parameter.detach().cpu().contiguous().flatten()
+        digest.update(whole.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -3,11 +3,12 @@
     python eval/rank.py eval/rank_demo.yaml [split=valid …]
 
 The baselines are trained on the same training part and ranked on the same cases. Writes one JSON document,
-with slices and paired tests against each baseline; beside it, the table as Markdown and the recommender's
-result in every case as Parquet.
+with slices and paired tests against each baseline; beside it, the table as Markdown and every ranker's result
+in every case as Parquet.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,10 +35,12 @@ class Config(Settings):
     """Whether items of the history are left out."""
     baselines: bool = True
     """Whether the baselines are measured too."""
+    alone: bool = False
+    """Whether the language model has a row of its own, without the log's counts."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` …"""
     out: Path = Path("runs/rank.json")
-    """JSON document; beside it go the table, ending in .md, and the cases, ending in .parquet."""
+    """JSON document; beside it go the table, ending in .md, and the cases of each, ending in .parquet."""
 
 
 def main(config: Config) -> None:
@@ -45,14 +48,19 @@ def main(config: Config) -> None:
     recommender = GenerativeRecommender.from_pretrained(config.recommender, device=config.device)
     judge = Judge.of(recommender, config.split, config.ks, config.exclude_seen)
     mine, baselines = measure(recommender, judge, baselines=config.baselines)
+    if config.alone:
+        [alone] = judge.measure([recommender.alone()])
+        baselines.insert(0, replace(alone, name="language_model_alone"))
     document = {"config": config.model_dump(mode="json")} | compare(mine, baselines)
     table = markdown_table(mine, baselines, metrics=shown_metrics(mine))
     with atomic_file(config.out) as path:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     with atomic_file(config.out.with_suffix(".md")) as path:
         path.write_text(table + "\n", encoding="utf-8")
-    users = judge.log.user_ids
-    write_cases(mine, config.out.with_suffix(".parquet"), judge.catalog.item_ids, users)
+    for result in (mine, *baselines):
+        name = config.out.stem if result is mine else f"{config.out.stem}_{result.name}"
+        path = config.out.with_name(f"{name}.parquet")
+        write_cases(result, path, judge.catalog.item_ids, judge.log.user_ids)
     print(table)
 
 

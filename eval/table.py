@@ -1,0 +1,83 @@
+"""One table of many rankers on the same cases, from files that hold each one's ranks.
+
+    python eval/table.py eval/table_beauty.yaml
+    python eval/table.py eval/table_beauty.yaml ranks=runs/ranks.parquet 'cases={mine: runs/mine.parquet}'
+
+Without `cases`, every number is computed anew from the file of ranks that stands in the repository. With
+them, that file is made from files of case results, as eval/rank.py, train/baseline.py and genrec evaluate
+--cases write them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from genrec.artifacts import atomic_file
+from genrec.config import Settings
+from genrec.errors import InputError
+from genrec.evaluation import Evaluation, paired_differences
+from genrec.rank_files import collect_ranks, read_ranks, write_ranks
+from genrec.recipe import run_recipe
+
+
+class Config(Settings):
+    """Which ranks, and where the table goes."""
+
+    ranks: Path
+    """Parquet file of ranks; written where `cases` are given, else read. Relative to this folder's repository
+    or the current folder, whichever has it."""
+    cases: dict[str, Path] = Field(default_factory=dict)
+    """Name of a row -> its file of case results, in the order of the table."""
+    metrics: tuple[str, ...] = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+    """Columns."""
+    against: str | None = None
+    """Row that every other is compared with, by a paired test of the last column."""
+    out: Path
+    """Markdown file."""
+
+
+def main(config: Config) -> None:
+    """Collect or read, compare, write, print."""
+    if config.cases:
+        write_ranks(collect_ranks(config.cases), config.ranks)
+    beside = Path(__file__).resolve().parents[1] / config.ranks
+    rows = read_ranks(config.ranks if config.ranks.exists() else beside)
+    text = table(rows, config.metrics, config.against)
+    with atomic_file(config.out) as path:
+        path.write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def table(rows: Sequence[Evaluation], metrics: Sequence[str], against: str | None) -> str:
+    """The rows as a Markdown table."""
+    named = {row.name: row for row in rows}
+    if against is not None and against not in named:
+        raise InputError(f"against = {against!r} is no row; there are {', '.join(named)}")
+    head = ["ranker", *metrics, *([] if against is None else [f"{metrics[-1]} less {against}"])]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in rows:
+        cells = [row.name, *(_mean(row, metric) for metric in metrics)]
+        if against is not None:
+            cells.append("" if row.name == against else _gap(row, named[against], metrics[-1]))
+        lines.append(cells)
+    protocol = rows[0].protocol
+    caption = (
+        f"{protocol.name}, {protocol.split}: {protocol.users:,} users, {protocol.items:,} items, protocol "
+        f"version {protocol.version}, cases {protocol.data_hash}."
+    )
+    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", caption])
+
+
+def _mean(row: Evaluation, metric: str) -> str:
+    low, high = row.confidence[metric]
+    return f"{row.metrics[metric]:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _gap(row: Evaluation, other: Evaluation, metric: str) -> str:
+    found = paired_differences(row, other, [metric])[metric]
+    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+
+
+if __name__ == "__main__":
+    run_recipe(main, Config)

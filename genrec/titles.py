@@ -15,7 +15,7 @@ from torch import Tensor
 from genrec.config import Settings
 from genrec.data.histories import Histories
 from genrec.errors import InputError
-from genrec.language_model.tasks import Task
+from genrec.language_model.tasks import PLACEHOLDER, Task
 from genrec.progress import progress
 
 if TYPE_CHECKING:
@@ -101,16 +101,26 @@ def write_titles(
 
 
 def _title_task(recommender: GenerativeRecommender, mode: str) -> Task:
-    """The task that the recommender learned to write titles by."""
-    wanted = "{item} {item.title}" if mode == "grounded" else "{item.title}"
-    for task in recommender.settings.tasks.values():
-        if task.of_history and task.answer.strip() == wanted:
-            return task.replace(prompts=task.prompts[:1])
-    name = "next-id-and-title" if mode == "grounded" else "next-title"
+    """The task that the recommender learned to write titles by; grounded, about the item alone if it can."""
+    tasks = recommender.settings.tasks.values()
+    if mode != "grounded":
+        known = [t for t in tasks if t.of_history and t.answer.strip() == "{item.title}"]
+    else:
+        known = [t for t in tasks if _names_an_item(t)]
+        known += [t for t in tasks if t.of_history and t.answer.strip() == "{item} {item.title}"]
+    if known:
+        return known[0].replace(prompts=known[0].prompts[:1])
+    name = "id-to-title" if mode == "grounded" else "next-title"
     raise InputError(
         f"this recommender has not learned to write titles (mode {mode!r}): fit it with a language model "
         f"that knows words (language_model.backbone=…) and tasks.{name}=0.5"
     )
+
+
+def _names_an_item(task: Task) -> bool:
+    """Whether it asks for the title of a semantic ID, and tells nothing else."""
+    fields = {name for text in task.prompts for name in PLACEHOLDER.findall(text)}
+    return fields == {"item"} and task.answer.strip() == "{item.title}"
 
 
 def _prompts(
@@ -121,6 +131,9 @@ def _prompts(
 ) -> list[list[int]]:
     """LM tokens in front of every title: the question, and the item's codes where titles are grounded."""
     renderer = recommender.renderer
+    if items is not None and not task.of_history:
+        about = [max(int(item), 0) for item in items.ravel()]
+        return renderer.tokens([renderer.prompt(task, _NOBODY, item) for item in about])
     asked = renderer.tokens([renderer.prompt(task, history) for history in histories])
     if items is None:
         return asked
@@ -136,6 +149,14 @@ def _generate(
     recommender: GenerativeRecommender, prompts: list[list[int]], n: int, settings: WritingSettings
 ) -> list[tuple[str, float]]:
     """`n` titles and their log-probabilities behind each prompt, one prompt after another."""
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    if settings.mode != "sample" and len(distinct) < len(
+        prompts
+    ):  # nothing is drawn: ask each once
+        asked = {prompt: place for place, prompt in enumerate(distinct)}
+        once = _generate(recommender, [list(prompt) for prompt in distinct], n, settings)
+        starts = [asked[tuple(prompt)] * n for prompt in prompts]
+        return [title for start in starts for title in once[start : start + n]]
     order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
     found: list[list[tuple[str, float]]] = [[] for _ in prompts]
     step = max(1, settings.batch // n)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from genrec import FitSettings, GenerativeRecommender
+from genrec import FitSettings, GenerativeRecommender, titles
 from genrec.config import validate
 from genrec.data.histories import Histories
 from genrec.errors import InputError
@@ -107,6 +107,36 @@ def test_fewer_titles_come_where_fewer_items_are_left(writer):
     ids = writer.catalog.item_ids
     assert {title.item_id for title in short} == set(ids[-2:])
     assert len(whole) == 4
+
+
+def test_grounded_titles_are_asked_of_the_item_alone_where_that_was_learned(
+    shop, quick_settings, base, monkeypatch
+):
+    settings = quick_settings | {
+        "language_model": {"backbone": str(base), "lora": {"rank": 4}},
+        "tasks": {"next-id-and-title": 0.1, "id-to-title": 1.0},
+        "training": {"max_steps": 3, "validations": 1},
+    }
+    writer = GenerativeRecommender.fit(
+        shop.catalog, shop.log, validate(FitSettings, settings, source="test")
+    )
+    asked, generate = [], titles._generate_batch
+
+    def watched(recommender, prompts, n, settings):
+        asked.extend(prompts)
+        return generate(recommender, prompts, n, settings)
+
+    monkeypatch.setattr(titles, "_generate_batch", watched)
+    histories = Histories.of([[0, 1], [2], [0, 1]])
+    rows = write_titles(writer, histories, 2, WritingSettings(mode="grounded", max_tokens=4))
+    assert rows[0] == rows[2]
+    about = {title.item_id for row in rows for title in row}
+    assert len(asked) == len(about)  # each item once
+    names = [writer.renderer.names[i] for i in writer.catalog.index_of(sorted(about))]
+    expected = writer.renderer.tokens(
+        [writer.renderer.head + f"The title of {name}:" for name in names]
+    )
+    assert sorted(asked) == sorted(expected)
 
 
 def test_the_score_is_the_models_log_probability(writer, monkeypatch):

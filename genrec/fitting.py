@@ -58,7 +58,7 @@ from genrec.training.sources import Source
 from genrec.vectorizer import Vectorizer, vector_facts
 from genrec.work_folder import claim, data_facts, discard
 
-__all__ = ["fit", "fit_folder", "measure_validation", "peak_memory_mib", "training_bar"]
+__all__ = ["fit", "fit_folder", "measure_validation", "training_bar", "training_metrics"]
 
 log = logging.getLogger(__name__)
 
@@ -286,21 +286,12 @@ class _Fit:
     def _metrics(
         self, recommender: GenerativeRecommender, split: Split, result: TrainingResult
     ) -> dict[str, Any]:
-        trainable, total = recommender.language_model.parameters()
         with self._timed("validation"):
             valid = measure_validation(recommender, split.valid) if len(split.valid) else None
         return {
             "validation": None if valid is None else valid.to_json(),
-            "training": {
-                "steps": result.steps,
-                "best_step": result.best_step,
-                "stopped_early": result.stopped_early,
-                "curve": result.curve,
-            },
-            "throughput": result.throughput,
-            "parameters": {"trainable": trainable, "total": total},
+            **training_metrics(recommender, result),
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
-            "peak_memory_mib": peak_memory_mib(),
         }
 
     @contextmanager
@@ -309,6 +300,22 @@ class _Fit:
         yield
         self.seconds[step] = time.perf_counter() - began
         log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
+
+
+def training_metrics(recommender: GenerativeRecommender, result: TrainingResult) -> dict[str, Any]:
+    """What a training says in ``metrics.json``: its curve, its speed, its cost."""
+    trainable, total = recommender.language_model.parameters()
+    return {
+        "training": {
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "stopped_early": result.stopped_early,
+            "curve": result.curve,
+        },
+        "throughput": result.throughput,
+        "parameters": {"trainable": trainable, "total": total},
+        "peak_memory_mib": _peak_memory_mib(),
+    }
 
 
 def measure_validation(recommender: GenerativeRecommender, cases: Cases) -> Evaluation:
@@ -331,7 +338,7 @@ def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
         )
 
 
-def peak_memory_mib() -> int | None:
+def _peak_memory_mib() -> int | None:
     """Most memory this process has held; None on Windows, which does not tell."""
     try:
         import resource

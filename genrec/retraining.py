@@ -22,7 +22,7 @@ from torch import nn
 from genrec.artifacts import require_free
 from genrec.data.split import Split
 from genrec.errors import InputError
-from genrec.fitting import measure_validation, peak_memory_mib, training_bar
+from genrec.fitting import measure_validation, training_bar, training_metrics
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.training import TrainingResult, train
@@ -106,20 +106,11 @@ class Retraining:
         began = time.perf_counter()
         valid = training_split(self.recommender).valid
         measured = measure_validation(self.recommender, valid) if len(valid) else None
-        trainable, total = self.recommender.language_model.parameters()
         times = {"training": seconds, "validation": time.perf_counter() - began}
         return {
             "validation": None if measured is None else measured.to_json(),
-            "training": {
-                "steps": result.steps,
-                "best_step": result.best_step,
-                "stopped_early": result.stopped_early,
-                "curve": result.curve,
-            },
-            "throughput": result.throughput,
-            "parameters": {"trainable": trainable, "total": total},
+            **training_metrics(self.recommender, result),
             "seconds": {name: round(value, 1) for name, value in times.items()},
-            "peak_memory_mib": peak_memory_mib(),
             "memory": {},  # its weight was chosen for the first recommender and stays
             self.kind: self.record,
         }

@@ -230,12 +230,22 @@ class LanguageModel:
         return language_model
 
 
+def _lies_at(backbone: str, folder: Path) -> str:
+    """A relative folder that is not below the current one is looked for below those above `folder`."""
+    path = Path(backbone)
+    if path.is_absolute() or path.exists():
+        return backbone
+    found = [above / path for above in folder.resolve().parents if (above / path).is_dir()]
+    return str(found[0]) if found else backbone
+
+
 def _adapted(
     folder: Path, settings: LanguageModelSettings, tokens: int
 ) -> tuple[PreTrainedModel, BaseRecord]:
     """Put the adapter in `folder` on its base model, once that has proved to be the same."""
     record = BaseRecord.load(folder)
     settings = record.pinned(settings)
+    settings = settings.replace(backbone=_lies_at(settings.backbone, folder))
     try:
         model = pretrained_model(settings)
     except RecommenderError as error:

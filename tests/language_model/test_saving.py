@@ -103,6 +103,21 @@ def test_a_base_may_move(lab, tuned):
     assert back.base.name == str(moved)
 
 
+def test_a_base_named_from_another_folder_is_found_beside_what_was_tuned(
+    lab, tmp_path, monkeypatch
+):
+    save_tiny_pretrained(tmp_path / "runs" / "base", "qwen3")
+    monkeypatch.chdir(tmp_path)
+    lm = lab.make("runs/base")
+    lm.save(tmp_path / "runs" / "tuned" / "saved")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = LanguageModelSettings(backbone="runs/base")
+    sizes = lm.vocabulary.codebook_sizes
+    back = LanguageModel.load(tmp_path / "runs" / "tuned" / "saved", settings, sizes)
+    assert torch.equal(lab.logits(back), lab.logits(lm))
+
+
 def test_a_base_with_another_vocabulary_is_refused(tuned):
     lm, base, settings = tuned
     tiny_causal_lm("qwen3", 40).save_pretrained(base)

@@ -40,6 +40,9 @@ class ItemLossSettings(Settings):
     """``softmax`` over all items, ``sampled`` over some, ``binary`` for SASRec's own."""
     negatives: int = Field(default=512, ge=1)
     """Items drawn for each part of a batch and shared by its targets; not read by ``softmax``."""
+    corrected: bool = True
+    """Whether ``sampled`` lets the drawn items stand for all others, so that it estimates ``softmax``; without
+    it a target is held against the drawn ones alone, a milder loss."""
 
 
 def item_loss(states: Tensor, table: Tensor, targets: Tensor, settings: ItemLossSettings) -> Tensor:
@@ -54,7 +57,9 @@ def item_loss(states: Tensor, table: Tensor, targets: Tensor, settings: ItemLoss
     if settings.kind == "softmax":
         return whole(states, table, targets)
     drawn = torch.randperm(len(table), device=table.device)[: settings.negatives]
-    return (sampled if settings.kind == "sampled" else binary)(states, table, targets, drawn)
+    if settings.kind == "binary":
+        return binary(states, table, targets, drawn)
+    return sampled(states, table, targets, drawn, corrected=settings.corrected)
 
 
 def whole(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
@@ -63,17 +68,22 @@ def whole(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     return total
 
 
-def sampled(states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
-    """Cross-entropy over the target and negatives drawn evenly without repeats, corrected for the draw.
+def sampled(
+    states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, corrected: bool = True
+) -> Tensor:
+    """Cross-entropy over the target and negatives drawn evenly without repeats.
 
-    Each of the m negatives that is not the target stands for ``(N - 1) / m`` items, which is added to its
-    score as a logarithm (Bengio and Senécal, 2008). With all items as negatives it is `whole`.
+    Corrected for the draw, each of the m negatives that is not the target stands for ``(N - 1) / m`` items,
+    which is added to its score as a logarithm (Bengio and Senécal, 2008); with all items as negatives it is
+    `whole`. Else it stands for itself, as in eSASRec (Tikhonovich et al. 2025).
     """
     right = (states * table[targets]).sum(-1, keepdim=True)
     wrong = states @ table[negatives].T
     hits = targets[:, None] == negatives
     others = (len(negatives) - hits.sum(1, keepdim=True)).clamp(min=1)
-    wrong = (wrong + math.log(max(1, len(table) - 1)) - others.log()).masked_fill(hits, -math.inf)
+    if corrected:
+        wrong = wrong + math.log(max(1, len(table) - 1)) - others.log()
+    wrong = wrong.masked_fill(hits, -math.inf)
     return (torch.cat([right, wrong], 1).logsumexp(1) - right[:, 0]).sum()
 
 

@@ -119,6 +119,25 @@ def test_a_sample_stands_for_the_items_it_was_drawn_from(products):
     )
 
 
+def test_uncorrected_a_target_is_held_against_the_drawn_ones_alone(products):
+    states, table, targets = products
+    few = torch.tensor([2, 3, 7])
+    expected = 0.0
+    for state, target in zip(states, targets.tolist(), strict=True):
+        rows = [target, *(item for item in (2, 3, 7) if item != target)]
+        expected -= (table[rows] @ state).log_softmax(0)[0]
+    found = sampled(states, table, targets, few, corrected=False)
+    torch.testing.assert_close(found, expected)
+    chosen = ItemLossSettings(kind="sampled", negatives=4, corrected=False)
+    torch.manual_seed(3)
+    drawn = torch.randperm(9)[:4]
+    torch.manual_seed(3)
+    torch.testing.assert_close(
+        baseline_losses.item_loss(states, table, targets, chosen),
+        sampled(states, table, targets, drawn, corrected=False),
+    )
+
+
 def test_binary_by_hand(products):
     states, table, targets = products
     few = torch.tensor([2, 3])

@@ -41,8 +41,8 @@ class ItemLossSettings(Settings):
     negatives: int = Field(default=512, ge=1)
     """Items drawn for each part of a batch and shared by its targets; not read by ``softmax``."""
     corrected: bool = True
-    """Whether ``sampled`` lets the drawn items stand for all others, so that it estimates ``softmax``; without
-    it a target is held against the drawn ones alone, a milder loss."""
+    """Whether ``sampled`` lets the drawn items stand for all others, so that it estimates ``softmax``; else
+    a target is held against the drawn ones alone, a milder loss."""
 
 
 def item_loss(states: Tensor, table: Tensor, targets: Tensor, settings: ItemLossSettings) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +54,7 @@ from genrec.training import (
 )
 from genrec.training.processes import agreed_folder, main_first, wait_for_all
 from genrec.training.sources import Source
+from genrec.training.throughput import peak_memory_mib
 from genrec.vectorizer import Vectorizer, vector_facts
 from genrec.work_folder import claim, data_facts, discard
 
@@ -314,7 +314,7 @@ def training_metrics(recommender: GenerativeRecommender, result: TrainingResult)
         },
         "throughput": result.throughput,
         "parameters": {"trainable": trainable, "total": total},
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(),
     }
 
 
@@ -336,16 +336,6 @@ def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
             f"the split {split.protocol!r} leaves no training interaction: give a longer log",
             source=interactions.report.source,
         )
-
-
-def _peak_memory_mib() -> int | None:
-    """Most memory this process has held; None on Windows, which does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Throughput"]
+__all__ = ["Throughput", "peak_memory_mib"]
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Throughput:
         self.tokens += tokens
 
     def facts(self) -> dict[str, float]:
-        """Tokens a second, seconds, and most memory that tensors took on the GPU (absent without one)."""
+        """Tokens a second, seconds, and most memory: of the GPU's tensors, or of the process without one."""
         facts = {
             "tokens": self.tokens,
             "seconds": round(self.seconds, 3),
@@ -43,10 +44,24 @@ class Throughput:
         }
         if self.device.type == "cuda":
             facts["gpu_memory_mib"] = torch.cuda.max_memory_allocated(self.device) // 2**20
+        elif (peak := peak_memory_mib()) is not None:
+            facts["memory_mib"] = peak
         return facts
 
     def said(self) -> str:
         """The facts for a line of the log."""
         facts = self.facts()
-        memory = f", {facts['gpu_memory_mib']:,} MiB" if "gpu_memory_mib" in facts else ""
-        return f"{facts['tokens_per_second']:,.0f} tokens/s{memory}"
+        memory = facts.get("gpu_memory_mib", facts.get("memory_mib"))
+        return f"{facts['tokens_per_second']:,.0f} tokens/s" + (
+            f", {memory:,} MiB" if memory else ""
+        )
+
+
+def peak_memory_mib() -> int | None:
+    """Most memory this process has held; None on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)

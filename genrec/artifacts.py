@@ -226,6 +226,11 @@ def _parse(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if (folder / BASELINE_MANIFEST).is_file():
+            raise RecommenderError(
+                f"{folder} holds a baseline, which is compared with a recommender: genrec evaluate "
+                f"RECOMMENDER {folder}"
+            ) from None
         raise RecommenderError(
             f"{folder} is not a recommender: it has no {MANIFEST}; make one with 'genrec fit --out'"
         ) from None

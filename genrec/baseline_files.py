@@ -22,15 +22,18 @@ from genrec.baseline_fitting import (
     Baseline,
     BaselineSettings,
     Fitted,
+    NetworkConfig,
     fit_baseline,
     network,
     split_facts,
 )
+from genrec.config import validate
 from genrec.data.split import Split
 from genrec.errors import InputError
 from genrec.evaluation.baselines.ease import Ease, EaseConfig
 from genrec.evaluation.baselines.item_knn import ItemKNN, ItemKNNConfig
 from genrec.evaluation.baselines.sequence_model import SequenceRanker
+from genrec.work_folder import discard
 
 __all__ = ["fit_baseline_folder", "load_baseline", "save_baseline"]
 
@@ -40,7 +43,13 @@ _FORMAT = 1
 
 
 def fit_baseline_folder(
-    split: Split, n_items: int, settings: BaselineSettings, out: Path, *, overwrite: bool = False
+    split: Split,
+    n_items: int,
+    settings: BaselineSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
 ) -> Baseline:
     """Open the baseline in `out` if it was fitted with these settings on this split, or fit it there.
 
@@ -52,6 +61,7 @@ def fit_baseline_folder(
         settings: which baseline, and how.
         out: its folder.
         overwrite: whether a baseline that is there is fitted anew.
+        restart: whether an unfinished fit is discarded instead of continued.
 
     Raises:
         InputError: `out` is something else, or the fit is refused (see `fit_baseline`).
@@ -68,10 +78,13 @@ def fit_baseline_folder(
     advice = "choose another out, or set overwrite=true"
     require_free(out, overwrite=overwrite, advice=advice)
     work = out.with_name(f"{out.name}.partial")
+    if restart:
+        discard(work)
     baseline = fit_baseline(split.train, split.valid, n_items, settings, work)
     with atomic_folder(out, overwrite=overwrite) as building:
         save_baseline(baseline, building)
-    shutil.rmtree(work, ignore_errors=True)
+    if isinstance(settings.model, NetworkConfig):  # nothing else has a work folder
+        shutil.rmtree(work)
     return baseline
 
 
@@ -102,7 +115,9 @@ def load_baseline(folder: Path, device: str = "auto") -> Baseline:
     from safetensors.numpy import load_file
 
     document = _read(folder)
-    settings = BaselineSettings.model_validate(document["settings"]).replace(device=device)
+    source = str(folder / BASELINE_MANIFEST)
+    settings = validate(BaselineSettings, document["settings"], source=source)
+    settings = settings.replace(device=device)
     ranker = _restore(load_file(folder / _WEIGHTS), settings, document["n_items"])
     return Baseline(settings, ranker, document["n_items"], document["data"], document["facts"])
 
@@ -129,10 +144,13 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(manifest.read_text(encoding="utf-8"))
         version, digest = document["format_version"], document["sha256"]
+        missing = {"settings", "n_items", "data", "facts"} - document.keys()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{manifest} cannot be read ({error}): fit the baseline again") from None
     if version != _FORMAT:
         raise InputError(f"{manifest} has format version {version}, this genrec reads {_FORMAT}")
+    if missing:
+        raise InputError(f"{manifest} lacks {', '.join(sorted(missing))}: fit the baseline again")
     if digest != hash_file(weights):
         raise InputError(f"{weights} is not what was saved: fit the baseline again")
     result: dict[str, Any] = document

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genrec.artifacts import BASELINE_MANIFEST, atomic_file, require_file
 from genrec.case_files import write_cases
-from genrec.evaluation import Evaluation, compare, paired_differences, recall
+from genrec.evaluation import Evaluation, Ranker, compare, paired_differences, recall
 from genrec.evaluation.calibration import reliability
 from genrec.evaluation.report import differences_table, rich_table, shown_metrics, slices_table
 from genrec.evaluation.ties import expected
@@ -82,11 +82,16 @@ def run_evaluation(request: EvaluationRequest) -> None:
         InputError: a file cannot be written, or two recommenders were not measured on the same cases.
     """
     request.check_targets()
-    recommender, mine, baselines = _measure(request, request.folder, request.baselines)
-    others, document = baselines, compare(mine, baselines)
-    if request.other is not None:
+    recommender = _open(request, request.folder)
+    judge = request.judge(recommender)
+    # Both are opened before either is measured: a wrong folder should not cost minutes.
+    second = None if request.other is None else _second(request, judge, request.other)
+    mine, others = measure(recommender, judge, baselines=request.baselines)
+    document = compare(mine, others)
+    if second is not None and request.other is not None:
         mine = replace(mine, name=_name(request.folder, request.other))
-        others = [_second(request, recommender, request.other), *baselines]
+        [other] = second[0].measure([second[1]])
+        others = [replace(other, name=_name(request.other, request.folder)), *others]
         document["other"] = _against(mine, others[0])
     _write_files(request, recommender, [mine, *others])
     if request.json_file == Path("-"):
@@ -97,7 +102,7 @@ def run_evaluation(request: EvaluationRequest) -> None:
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print_table(rich_table(mine, others, metrics=shown_metrics(mine)))
     print_table(slices_table(mine))
-    if request.other is not None:
+    if second is not None:
         found = document["other"]["differences"]
         print_table(differences_table(mine.name, others[0].name, found))
 
@@ -129,27 +134,20 @@ def report_document(
     }
 
 
-def _measure(
-    request: EvaluationRequest, folder: Path, baselines: bool
-) -> tuple[GenerativeRecommender, Evaluation, list[Evaluation]]:
-    recommender = open_recommender(folder, request.device, request.dtype, merged=True)
-    judge = request.judge(recommender)
-    return recommender, *measure(recommender, judge, baselines=baselines)
+def _open(request: EvaluationRequest, folder: Path) -> GenerativeRecommender:
+    return open_recommender(folder, request.device, request.dtype, merged=True)
 
 
-def _second(
-    request: EvaluationRequest, recommender: GenerativeRecommender, folder: Path
-) -> Evaluation:
-    """Measure what the recommender is compared with: another one, or a baseline of the same split."""
-    name = _name(folder, request.folder)
+def _second(request: EvaluationRequest, judge: Judge, folder: Path) -> tuple[Judge, Ranker]:
+    """What the recommender is compared with, and on what: another one, or a baseline of the same split."""
     if not (folder / BASELINE_MANIFEST).is_file():
-        return replace(_measure(request, folder, baselines=False)[1], name=name)
+        other = _open(request, folder)
+        return request.judge(other), other
     from genrec.baseline_files import load_baseline
 
-    judge = request.judge(recommender)
     baseline = load_baseline(folder, request.device)
     baseline.require_split(judge.parts, len(judge.catalog))
-    return replace(judge.measure([baseline])[0], name=name)
+    return judge, baseline
 
 
 def _name(folder: Path, other: Path) -> str:

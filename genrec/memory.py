@@ -35,6 +35,9 @@ __all__ = ["Memory", "MemorySettings", "choose_weight", "mix"]
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """What `choose_weight` tries."""
 
+_LEAST = 1e-300
+"""What a probability that is too small for a float counts as: its item stays in the list."""
+
 
 class MemorySettings(Settings):
     """How much counts of the training log say beside the language model."""
@@ -91,6 +94,9 @@ def mix(
     What the model did not rank counts as impossible to it, and the reverse; a row about which the counts
     say nothing keeps the model's scores. Filters leave the scores of what passes as they are.
 
+    More items ranked by the model are more that have its share: like the beams of a search, M is part of the
+    result.
+
     Args:
         model: `(C, M)` log-probabilities of items that pass the filters.
         counts: `(C, N)` probabilities.
@@ -107,13 +113,13 @@ def mix(
     share = np.where(np.diff(counts.indptr) > 0, weight, 0.0)
     named = model.items >= 0
     rows = np.nonzero(named)[0]
-    entries = (np.exp(model.scores[named].astype(np.float64)), (rows, model.items[named]))
+    likely = np.exp(model.scores[named].astype(np.float64))
+    entries = (np.maximum(likely, _LEAST), (rows, model.items[named]))
     own = csr_matrix(entries, shape=counts.shape)
-    mixture = _scaled(own, 1 - share) + _scaled(_passing(counts, allow, deny), share)
-    mixed = top_k_sparse(mixture.tocsr(), k)
-    with np.errstate(divide="ignore"):
-        scores = np.where(mixed.items >= 0, np.log(np.maximum(mixed.scores, 0)), -np.inf)
-    return Ranking(mixed.items, scores.astype(np.float32))
+    mixture = (_scaled(own, 1 - share) + _scaled(_passing(counts, allow, deny), share)).tocsr()
+    # Logarithms are ranked: as float32, small probabilities would be one.
+    mixture.data = np.log(mixture.data)
+    return top_k_sparse(mixture, k)
 
 
 def choose_weight(

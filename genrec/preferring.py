@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,15 +16,41 @@ from torch import nn
 from genrec.config import Settings
 from genrec.data.histories import Cases, Histories
 from genrec.errors import InputError
+from genrec.language_model import LanguageModel
 from genrec.recommender import GenerativeRecommender
-from genrec.retraining import Retraining, hash_weights, training_split
+from genrec.retraining import Retraining, hash_weights, made_as, training_split
+from genrec.settings import FitSettings
 from genrec.training import PreferenceLoss, PreferenceSettings, TrainingSettings
 from genrec.training.preference import Choices, ChoiceSource
 from genrec.training.sources import Source
 
-__all__ = ["PreferringSettings", "prefer", "training_cases"]
+__all__ = [
+    "PreferenceTraining",
+    "PreferringSettings",
+    "prefer",
+    "preferred_before",
+    "training_cases",
+]
 
 log = logging.getLogger(__name__)
+_KIND = "preference"
+
+
+class PreferenceTraining(TrainingSettings):
+    """How long and how fast; `max_items` stays the recommender's, and there is no `codes_first`."""
+
+    epochs: int = Field(1, ge=1)
+    """Passes over the choices."""
+    min_steps: int = Field(1, ge=1)
+    """Fewest optimizer steps."""
+    batch_items: int = Field(8192, ge=1)
+    """Items of a batch, each candidate with its own copy of the history."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Peak of AdamW's rate: the model has learned already."""
+    warmup_steps: int = Field(20, ge=0)
+    """Steps to the peak."""
+    validations: int = Field(4, ge=1)
+    """How often to validate, evenly over the run; the best of them is kept."""
 
 
 class PreferringSettings(Settings):
@@ -35,10 +62,8 @@ class PreferringSettings(Settings):
     """Most targets a user: the newest items of the training part, each after what came before it."""
     preference: PreferenceSettings = PreferenceSettings()
     """What a choice costs."""
-    training: TrainingSettings = TrainingSettings(
-        epochs=1, learning_rate=2e-4, batch_items=8192, min_steps=1, warmup_steps=20, validations=4
-    )
-    """How long and how fast; `max_items` stays the recommender's, and there is no `codes_first`."""
+    training: PreferenceTraining = PreferenceTraining()
+    """How long and how fast."""
     seed: int = Field(0, ge=0)
     """Of batches."""
 
@@ -54,37 +79,49 @@ def prefer(
     """Train a recommender to put targets above what it expected instead; save it in `out`.
 
     Only the training part of its log is read, and the language model alone is searched and trained: the
-    counts of its memory stay beside it with the weight they had. A call that was interrupted goes on where it
-    stood when it is given again with the same arguments.
+    counts of its memory stay beside it with the weight they had. All weights train, in float32 and without
+    gradient checkpointing; the folder needs no base model. A call that was interrupted goes on where it stood
+    when it is given again with the same arguments.
 
     Args:
-        recommender: fitted; its weights are changed.
+        recommender: fitted, its adapter merged if it had one; its weights are changed.
         settings: which choices, and how they are learned from.
         out: recommender folder to make.
         overwrite: whether an existing one is replaced.
         restart: whether an unfinished run is discarded instead of continued.
 
     Raises:
-        InputError: no user has two items in the training part, or a folder is in the way.
+        InputError: no user has two items in the training part, an adapter is not merged, the model is
+            quantized, or a folder is in the way.
     """
+    _require_plain(recommender.language_model)
     cases = training_cases(training_split(recommender).train, settings.cases)
     if not len(cases):
         raise InputError("no user has two items in the training part: there is no choice to learn")
-    record = {"of": hash_weights(recommender.language_model.model)} | settings.model_dump(
-        mode="json"
-    )
-    chosen = recommender.settings
-    training = settings.training.replace(max_items=chosen.training.max_items, codes_first=0)
+    record = _record(recommender, settings)
+    recommender.language_model.model.float().requires_grad_(True)
     trained = replace(
         recommender,
-        settings=chosen.replace(training=training),
+        settings=_fit_settings(recommender.settings, settings),
         metrics={},
         index=recommender.trie,
     )
-    run = Retraining(trained, "preference", record, settings.seed)
+    run = Retraining(trained, _KIND, record, settings.seed)
     return run.run(
         lambda: _objective(trained, cases, settings), out, overwrite=overwrite, restart=restart
     )
+
+
+def preferred_before(
+    recommender: GenerativeRecommender, settings: PreferringSettings, out: Path
+) -> bool:
+    """Whether `out` holds what `prefer` would make of the same recommender and settings.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    what = "this recommender, taught to prefer with these settings"
+    return made_as(_KIND, _record(recommender, settings), out, what)
 
 
 def training_cases(train: Histories, most: int) -> Cases:
@@ -104,6 +141,31 @@ def training_cases(train: Histories, most: int) -> Cases:
     return Cases(users, Histories.of(histories), train.items[ends])
 
 
+def _record(recommender: GenerativeRecommender, settings: PreferringSettings) -> dict[str, Any]:
+    """Which recommender, and what was asked."""
+    weights = hash_weights(recommender.language_model.model)
+    return {"of": weights} | settings.model_dump(mode="json")
+
+
+def _require_plain(language_model: LanguageModel) -> None:
+    if language_model.quantized:
+        raise InputError("a quantized language model cannot learn preferences: fit it without")
+    if language_model.base is not None:
+        raise InputError(
+            "an adapter learns preferences once it is merged: open the recommender with "
+            "GenerativeRecommender.from_pretrained(…, merged=True)"
+        )
+
+
+def _fit_settings(fitted: FitSettings, settings: PreferringSettings) -> FitSettings:
+    """What the new folder says of itself: a plain model in float32."""
+    plain = {"tuning": "full", "quantization": "none", "dtype": "float32"}
+    return fitted.replace(
+        language_model=fitted.language_model.replace(**plain),
+        training=settings.training.replace(max_items=fitted.training.max_items, codes_first=0),
+    )
+
+
 def _objective(
     recommender: GenerativeRecommender, cases: Cases, settings: PreferringSettings
 ) -> tuple[nn.Module, Source]:
@@ -117,7 +179,10 @@ def _objective(
     ).eval()
     choices = _choices(recommender, cases, settings.negatives)
     source = ChoiceSource(choices, chosen.training, settings.seed, codes.shape[1])
-    return loss, replace(source, choices=_referred(loss, source))
+    device = next(loss.parameters()).device
+    # As precise as in training, or the first gains would not be zero.
+    with torch.autocast(device.type, torch.bfloat16, enabled=chosen.training.precision == "bf16"):
+        return loss, replace(source, choices=_referred(loss, source, device))
 
 
 def _choices(recommender: GenerativeRecommender, cases: Cases, negatives: int) -> Choices:
@@ -140,11 +205,10 @@ def _without(found: NDArray[np.int32], targets: NDArray[np.int32]) -> NDArray[np
 
 
 @torch.inference_mode()
-def _referred(loss: PreferenceLoss, source: ChoiceSource) -> Choices:
+def _referred(loss: PreferenceLoss, source: ChoiceSource, device: torch.device) -> Choices:
     """The choices with the log-probabilities that the model gives as it stands."""
     choices, epoch = source.choices, source.epoch(0)
     reference = choices.reference.copy()
-    device = next(loss.parameters()).device
     for cases in epoch.batches:
         found = loss.log_probabilities(choices.batch(cases).to(device))
         reference[cases] = found.float().cpu().numpy()

@@ -83,6 +83,8 @@ def read_ranks(path: Path) -> list[Evaluation]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():
+        raise DataError("there is no such file; eval/table.py makes one", source=str(path))
     try:
         table = pq.read_table(path)
         document = json.loads((table.schema.metadata or {})[_KEY])
@@ -98,11 +100,17 @@ def read_ranks(path: Path) -> list[Evaluation]:
             f"counts by version {PROTOCOL_VERSION}: evaluate again",
             source=str(path),
         )
-    protocol = validate(Protocol, document["protocol"], source=str(path))
-    return [
-        _evaluation(table, number, facts, protocol)
-        for number, facts in enumerate(document["rankers"])
-    ]
+    protocol, rankers = (
+        validate(Protocol, document["protocol"], source=str(path)),
+        document["rankers"],
+    )
+    wanted = {"user", *(f"{name}{n}" for n in range(len(rankers)) for name in ("rank", "tied"))}
+    if len(table) != protocol.cases or set(table.column_names) != wanted:
+        raise DataError(
+            f"has lost rows or columns ({len(table)} rows of {protocol.cases}): make it again",
+            source=str(path),
+        )
+    return [_evaluation(table, number, facts, protocol) for number, facts in enumerate(rankers)]
 
 
 def _evaluation(

@@ -67,7 +67,9 @@ class Retraining:
         Raises:
             InputError: a folder is in the way, or the loss stopped being a number.
         """
-        require_free(out, overwrite=overwrite, advice="choose another out, or set overwrite=true")
+        require_free(
+            out, overwrite=overwrite, advice="choose another folder, or set overwrite=true"
+        )
         work = out.with_name(f"{out.name}.partial")
         if restart and is_main():
             discard(work)

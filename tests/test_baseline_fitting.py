@@ -335,6 +335,12 @@ def test_an_altered_folder_is_refused(tmp_path):
     manifest.write_text(good.replace('"format_version": 1', '"format_version": 99'))
     with pytest.raises(InputError, match="format version 99, this genrec reads 1"):
         load_baseline(tmp_path)
+    manifest.write_text(good.replace('"n_items"', '"items"'))
+    with pytest.raises(InputError, match="lacks n_items"):
+        load_baseline(tmp_path)
+    manifest.write_text(good.replace('"validation_users"', '"users"'))
+    with pytest.raises(InputError, match="users"):
+        load_baseline(tmp_path)
     manifest.write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         load_baseline(tmp_path)
@@ -355,8 +361,24 @@ def test_a_fitted_folder_is_opened_not_fitted_anew(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["knn"]
     with pytest.raises(InputError, match="other data or settings"):
         fit_baseline_folder(split, N, settings("ease"), out)
+    others = tmp_path / "knn.partial"
+    others.mkdir()
+    (others / "somebody's").write_text("work")
     replaced = fit_baseline_folder(split, N, settings("ease"), out, overwrite=True)
+    assert (others / "somebody's").exists()
     assert replaced.name == load_baseline(out).name == "ease"
+
+
+def test_restart_discards_an_unfinished_fit(tmp_path):
+    split, out = Split("chain", TRAIN, VALID, VALID), tmp_path / "sasrec"
+    work = tmp_path / "sasrec.partial"
+    work.mkdir()
+    (work / "fit.json").write_text("{}")
+    (work / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="--restart to discard it"):
+        fit_baseline_folder(split, N, settings("sasrec", steps=3), out)
+    fit_baseline_folder(split, N, settings("sasrec", steps=3), out, restart=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["sasrec"]
 
 
 def test_settings_come_from_words():

@@ -219,6 +219,11 @@ def test_evaluate_refuses_a_baseline_of_another_split(
     split = SplitSettings(protocol="user-holdout").apply(recommender.log, 0)
     settings = BaselineSettings.model_validate({"model": {"kind": "item-knn"}})
     fit_baseline_folder(split, len(recommender.catalog), settings, tmp_path / "knn")
+    answer = command("evaluate", tmp_path / "knn")
+    assert answer.status == 2
+    assert (
+        "holds a baseline, which is compared with a recommender: genrec evaluate" in answer.message
+    )
     answer = command("evaluate", recommender_folder, tmp_path / "knn")
     assert answer.status == 2
     assert "fitted on another log, split or catalog than the recommender" in answer.message

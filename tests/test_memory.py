@@ -25,6 +25,15 @@ def test_the_mixture_by_hand():
     assert np.isneginf(mixed.scores[1, 1:]).all()
 
 
+def test_small_probabilities_keep_their_places():
+    logs = np.array([[-105.0, -110.0, -800.0]], np.float32)
+    model = Ranking(np.array([[4, 2, 1]], np.int32), logs)
+    mixed = mix(model, csr_matrix(np.array([[0.5, 0, 0, 0.5, 0]])), 0.5, 5)
+    assert mixed.items.tolist() == [[0, 3, 4, 2, 1]]
+    np.testing.assert_allclose(mixed.scores[0, 2:4], logs[0, :2] + np.log(0.5), rtol=1e-5)
+    assert np.isfinite(mixed.scores).all()
+
+
 def test_no_weight_is_the_model_alone():
     alone = mix(MODEL, COUNTS, 0.0, 3)
     assert alone.items.tolist() == MODEL.items.tolist()

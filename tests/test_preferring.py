@@ -6,12 +6,19 @@ import torch
 
 from genrec import FitSettings, GenerativeRecommender, InputError, preferring
 from genrec.data.histories import Histories
-from genrec.preferring import PreferringSettings, _without, prefer, training_cases
-from genrec.training import TrainingSettings
+from genrec.preferring import (
+    PreferenceTraining,
+    PreferringSettings,
+    _without,
+    prefer,
+    preferred_before,
+    training_cases,
+)
+from genrec.testing.fakes import save_tiny_pretrained
 
 QUICK = PreferringSettings(
     negatives=4,
-    training=TrainingSettings(max_steps=6, min_steps=6, batch_items=512, validations=2),
+    training=PreferenceTraining(max_steps=6, min_steps=6, batch_items=512, validations=2),
 )
 
 
@@ -68,6 +75,42 @@ def test_only_the_training_part_is_read(fitted, tmp_path, monkeypatch):
         known = log[user][:-2].tolist()
         length = len(history)
         assert known[: length + 1] == [*history.tolist(), target]
+
+
+def test_one_setting_of_training_leaves_the_others_as_they_are():
+    chosen = PreferringSettings.model_validate({"training": {"epochs": 3}}).training
+    assert chosen == PreferenceTraining(epochs=3)
+    assert chosen.learning_rate == 2e-4
+
+
+def test_what_was_made_before_is_known_by_recommender_and_settings(fitted, tmp_path):
+    out = tmp_path / "preferring"
+    assert not preferred_before(fitted, QUICK, out)
+    fitted.save_pretrained(tmp_path / "fitted")
+    prefer(fitted, QUICK, out)
+    again = GenerativeRecommender.from_pretrained(tmp_path / "fitted", device="cpu")
+    assert preferred_before(again, QUICK, out)
+    with pytest.raises(InputError, match="something other than this recommender, taught"):
+        preferred_before(again, QUICK.replace(negatives=3), out)
+
+
+def test_an_adapter_is_merged_first_and_then_needs_no_base(shop, quick_settings, tmp_path):
+    base = save_tiny_pretrained(tmp_path / "base", "qwen3")
+    tuned = {"backbone": str(base), "lora": {"rank": 2}}
+    training = {"max_steps": 3, "batch_items": 256, "validations": 1}
+    settings = quick_settings | {"language_model": tuned, "training": training}
+    fitted = GenerativeRecommender.fit(shop.catalog, shop.log, FitSettings.model_validate(settings))
+    fitted.save_pretrained(tmp_path / "fitted")
+    with pytest.raises(InputError, match=r"once it is merged: open .*merged=True"):
+        prefer(fitted, QUICK, tmp_path / "preferring")
+    merged = GenerativeRecommender.from_pretrained(tmp_path / "fitted", device="cpu", merged=True)
+    result = prefer(merged, QUICK, tmp_path / "preferring")
+    trainable, total = result.language_model.parameters()
+    assert trainable == total
+    base.rename(tmp_path / "gone")
+    opened = GenerativeRecommender.from_pretrained(tmp_path / "preferring", device="cpu")
+    history = [list(fitted.catalog.item_ids[:3])]
+    assert opened.recommend(history, k=5) == result.recommend(history, k=5)
 
 
 def test_a_user_with_one_item_is_no_choice(fitted, tmp_path):

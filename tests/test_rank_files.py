@@ -1,6 +1,7 @@
 """Files of ranks: the numbers come back, and what does not belong together is refused."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from genrec.case_files import write_cases
@@ -76,6 +77,14 @@ def test_equal_names_and_other_files_are_refused(files, tmp_path):
         write_ranks(list(made.values()), tmp_path / "ranks.parquet")
     with pytest.raises(DataError, match="is not a file of ranks"):
         read_ranks(paths["one"])
+    with pytest.raises(DataError, match="there is no such file"):
+        read_ranks(tmp_path)
+    write_ranks([made["one"]], tmp_path / "whole.parquet")
+    table = pq.read_table(tmp_path / "whole.parquet")
+    for damaged in (table.slice(0, 5), table.drop_columns(["tied0"])):
+        pq.write_table(damaged, tmp_path / "damaged.parquet")
+        with pytest.raises(DataError, match="has lost rows or columns"):
+            read_ranks(tmp_path / "damaged.parquet")
     (tmp_path / "text.parquet").write_text("no")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_ranks(tmp_path / "text.parquet")

@@ -201,6 +201,15 @@ def test_scale_smoke(tmp_path):
     assert not (runs / "again.json").exists()
 
 
+@pytest.mark.parametrize("data", ["beauty", "toys"])
+def test_the_published_table_follows_from_the_ranks_beside_it(data, tmp_path):
+    done = run(["eval/table.py", f"eval/table_{data}.yaml"], tmp_path)
+    published = (ROOT / "eval" / "README.md").read_text()
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) > 8
+    assert [row for row in rows if row not in published] == []
+
+
 def test_a_missing_file_is_one_clear_line(tmp_path):
     inside = tmp_path / "nothing" / "beside"
     inside.mkdir(parents=True)

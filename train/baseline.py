@@ -43,6 +43,8 @@ class Config(Settings):
     """Folder to make: the baseline, metrics.json, and every case's result as Parquet."""
     overwrite: bool = False
     """Whether a baseline that is there is fitted anew."""
+    restart: bool = False
+    """Whether an unfinished fit is discarded instead of continued."""
 
 
 def main(config: Config) -> None:
@@ -50,9 +52,8 @@ def main(config: Config) -> None:
     catalog, log = config.data.read()
     split = config.split.apply(log, config.baseline.seed)
     judge = Judge(catalog, log, split, "valid", config.ks, config.exclude_seen)
-    baseline = fit_baseline_folder(
-        split, len(catalog), config.baseline, config.out, overwrite=config.overwrite
-    )
+    options = {"overwrite": config.overwrite, "restart": config.restart}
+    baseline = fit_baseline_folder(split, len(catalog), config.baseline, config.out, **options)
     document: dict[str, Any] = {"training": baseline.facts}
     for part in ("valid", "test") if config.test else ("valid",):
         judge = replace(judge, split=part)

@@ -17,7 +17,7 @@ from genrec.artifacts import atomic_file, require_file
 from genrec.config import Settings
 from genrec.evaluation import paired_differences
 from genrec.measuring import Judge
-from genrec.preferring import PreferringSettings, prefer
+from genrec.preferring import PreferringSettings, prefer, preferred_before
 from genrec.program import is_main
 from genrec.recipe import run_recipe
 
@@ -44,17 +44,18 @@ class Config(Settings):
 def main(config: Config) -> None:
     """Measure, train, measure again, write and print."""
     require_file(config.out)
-    model = GenerativeRecommender.from_pretrained(config.recommender, device=config.device)
-    judge = Judge.of(model, "valid")
+    model = GenerativeRecommender.from_pretrained(
+        config.recommender, device=config.device, merged=True
+    )
+    judge, folder = Judge.of(model, "valid"), config.folder
+    made = not config.overwrite and preferred_before(model, config.preferring, folder)
     # The language model's own share: its memory is the same before and after.
     [before] = judge.measure([model.alone()])
-    tuned = prefer(
-        model,
-        config.preferring,
-        config.folder,
-        overwrite=config.overwrite,
-        restart=config.restart,
-    )
+    if made:
+        tuned = GenerativeRecommender.from_pretrained(folder, device=config.device)
+    else:
+        options = {"overwrite": config.overwrite, "restart": config.restart}
+        tuned = prefer(model, config.preferring, folder, **options)
     if not is_main():
         return
     [after, whole] = judge.measure([tuned.alone(), tuned])

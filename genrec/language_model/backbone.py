@@ -235,7 +235,8 @@ def _lies_at(backbone: str, folder: Path) -> str:
     path = Path(backbone)
     if path.is_absolute() or path.exists():
         return backbone
-    found = [above / path for above in folder.resolve().parents if (above / path).is_dir()]
+    places = [above / path for above in folder.resolve().parents]
+    found = [place for place in places if (place / "config.json").is_file()]
     return str(found[0]) if found else backbone
 
 
@@ -245,7 +246,8 @@ def _adapted(
     """Put the adapter in `folder` on its base model, once that has proved to be the same."""
     record = BaseRecord.load(folder)
     settings = record.pinned(settings)
-    settings = settings.replace(backbone=_lies_at(settings.backbone, folder))
+    if record.revision is None:  # a folder, and not of the hub
+        settings = settings.replace(backbone=_lies_at(settings.backbone, folder))
     try:
         model = pretrained_model(settings)
     except RecommenderError as error:

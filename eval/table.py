@@ -1,11 +1,11 @@
 """One table of many rankers on the same cases, from files that hold each one's ranks.
 
     python eval/table.py eval/table_beauty.yaml
-    python eval/table.py eval/table_beauty.yaml ranks=runs/ranks.parquet 'cases={mine: runs/mine.parquet}'
+    python eval/table.py eval/table_beauty.yaml collect=true ranks=runs/ranks.parquet
 
-Without `cases`, every number is computed anew from the file of ranks that stands in the repository. With
-them, that file is made from files of case results, as eval/rank.py, train/baseline.py and genrec evaluate
---cases write them.
+Every number is computed anew from the file of ranks that stands in the repository. With `collect` that file
+is made first, from files of case results as eval/rank.py, train/baseline.py and genrec evaluate --cases
+write them.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,12 @@ class Config(Settings):
     """Which ranks, and where the table goes."""
 
     ranks: Path
-    """Parquet file of ranks; written where `cases` are given, else read. Relative to this folder's repository
-    or the current folder, whichever has it."""
+    """Parquet file of ranks; if it is not below the current folder, it is looked for in this repository."""
     cases: dict[str, Path] = Field(default_factory=dict)
     """Name of a row -> its file of case results, in the order of the table."""
-    metrics: tuple[str, ...] = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+    collect: bool = False
+    """Whether the file of ranks is made anew from `cases`."""
+    metrics: tuple[str, ...] = Field(("recall@5", "ndcg@5", "recall@10", "ndcg@10"), min_length=1)
     """Columns."""
     against: str | None = None
     """Row that every other is compared with, by a paired test of the last column."""
@@ -39,7 +40,9 @@ class Config(Settings):
 
 def main(config: Config) -> None:
     """Collect or read, compare, write, print."""
-    if config.cases:
+    if config.collect and not config.cases:
+        raise InputError("collect=true needs cases: {name of a row: its file of case results, …}")
+    if config.collect:
         write_ranks(collect_ranks(config.cases), config.ranks)
     beside = Path(__file__).resolve().parents[1] / config.ranks
     rows = read_ranks(config.ranks if config.ranks.exists() else beside)
@@ -54,6 +57,9 @@ def table(rows: Sequence[Evaluation], metrics: Sequence[str], against: str | Non
     named = {row.name: row for row in rows}
     if against is not None and against not in named:
         raise InputError(f"against = {against!r} is no row; there are {', '.join(named)}")
+    if unknown := set(metrics) - rows[0].confidence.keys():
+        known = ", ".join(rows[0].confidence)
+        raise InputError(f"metrics name {', '.join(sorted(unknown))}; the ranks give {known}")
     head = ["ranker", *metrics, *([] if against is None else [f"{metrics[-1]} less {against}"])]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in rows:

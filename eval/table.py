@@ -11,8 +11,6 @@ write them.
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
 from genrec.artifacts import atomic_file
 from genrec.config import Settings
 from genrec.errors import InputError
@@ -26,11 +24,11 @@ class Config(Settings):
 
     ranks: Path
     """Parquet file of ranks; if it is not below the current folder, it is looked for in this repository."""
-    cases: dict[str, Path] = Field(default_factory=dict)
+    cases: dict[str, Path] | None = None
     """Name of a row -> its file of case results, in the order of the table."""
     collect: bool = False
     """Whether the file of ranks is made anew from `cases`."""
-    metrics: tuple[str, ...] = Field(("recall@5", "ndcg@5", "recall@10", "ndcg@10"), min_length=1)
+    metrics: tuple[str, ...] = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
     """Columns."""
     against: str | None = None
     """Row that every other is compared with, by a paired test of the last column."""
@@ -40,9 +38,9 @@ class Config(Settings):
 
 def main(config: Config) -> None:
     """Collect or read, compare, write, print."""
-    if config.collect and not config.cases:
-        raise InputError("collect=true needs cases: {name of a row: its file of case results, …}")
     if config.collect:
+        if not config.cases:
+            raise InputError("collect=true needs cases: {name of a row: its file of case results}")
         write_ranks(collect_ranks(config.cases), config.ranks)
     beside = Path(__file__).resolve().parents[1] / config.ranks
     rows = read_ranks(config.ranks if config.ranks.exists() else beside)
@@ -57,9 +55,9 @@ def table(rows: Sequence[Evaluation], metrics: Sequence[str], against: str | Non
     named = {row.name: row for row in rows}
     if against is not None and against not in named:
         raise InputError(f"against = {against!r} is no row; there are {', '.join(named)}")
-    if unknown := set(metrics) - rows[0].confidence.keys():
+    if not metrics or set(metrics) - rows[0].confidence.keys():
         known = ", ".join(rows[0].confidence)
-        raise InputError(f"metrics name {', '.join(sorted(unknown))}; the ranks give {known}")
+        raise InputError(f"metrics = {list(metrics)} must be some of what the ranks give: {known}")
     head = ["ranker", *metrics, *([] if against is None else [f"{metrics[-1]} less {against}"])]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in rows:

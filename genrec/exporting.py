@@ -69,10 +69,9 @@ def _write_items(
 def _readme(language_model: LanguageModel, settings: FitSettings) -> str:
     levels, max_items = len(language_model.vocabulary.codebook_sizes), settings.training.max_items
     memory = (
-        "\nThe recommender mixes these scores with counts of its training log (`memory.weight = "
-        f"{settings.memory.weight:g}`). The counts are not in this folder, so its lists are the language "
-        "model's alone.\n"
-        if settings.memory.weight
+        "\nThe recommender mixes these scores with counts of its training log (`memory.weight`). They are "
+        "not in this folder, so its lists are the language model's alone.\n"
+        if not settings.memory.silent
         else ""
     )
     return f"""\

@@ -30,7 +30,7 @@ from genrec.data.split import Split
 from genrec.errors import DataError, InputError
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model import LanguageModel, LevelHead
-from genrec.memory import Memory, choose_weight
+from genrec.memory import Memory, choose_weights
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.building import (
@@ -265,22 +265,26 @@ class _Fit:
         Returns:
             The recommender with that weight, and the validation ndcg@10 of every weight tried.
         """
-        memory, cases = self.settings.memory, split.valid
+        settings, cases = self.settings.memory, split.valid
         cases = cases.draw(self.settings.validation_users, self.settings.seed)
-        if memory.weight is not None or not len(cases):
+        if None not in (settings.weight, settings.text_weight) or not len(cases):
             return recommender, {}
-        model = recommender.rank(cases.histories, self.settings.search.widest, exclude_seen=True)
-        counts = Memory.of(split.train, len(self.catalog), memory).probabilities(cases.histories)
-        weight, found = choose_weight(model, counts, cases)
-        log.info(
-            "the log's counts weigh %.2f beside the language model: validation ndcg@10 %.4f, alone %.4f",
-            weight,
-            found[weight],
-            found[0.0],
+        model = recommender.alone().rank(
+            cases.histories, self.settings.search.widest, exclude_seen=True
         )
-        chosen = self.settings.replace(memory=memory.replace(weight=weight))
-        return replace(recommender, settings=chosen, index=recommender.trie), {
-            str(tried): round(ndcg, 6) for tried, ndcg in found.items()
+        texts = self.catalog.texts(self.settings.template)
+        memory = Memory.of(split.train, texts, settings)
+        chosen, found = choose_weights(model, memory, cases)
+        log.info(
+            "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f, alone %.4f",
+            chosen.weight,
+            f", likeness of texts {chosen.text_weight:.2f}" if chosen.text_weight else "",
+            max(found.values()),
+            next(iter(found.values())),
+        )
+        settled = self.settings.replace(memory=chosen)
+        return replace(recommender, settings=settled, index=recommender.trie), {
+            weights: round(ndcg, 6) for weights, ndcg in found.items()
         }
 
     def _metrics(

@@ -6,7 +6,8 @@ nothing else. Both are distributions over the catalog, and so is their mixture
     p(item | history) = (1 - w) p_model(item | history) + w p_counts(item | history)
 
 as in nearest-neighbour language models (Khandelwal et al. 2020, "Generalization through Memorization",
-section 2). The weight `w` is chosen on validation cases, so a log that counts say nothing about gets 0.
+section 2). The weight `w` is chosen on validation cases, so a log that counts say nothing about gets 0. A
+third share may go to items whose texts are like those of the history's.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genrec.config import Settings
 from genrec.data.histories import Cases, Histories
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
 from genrec.evaluation.baselines.recency import recency_weights
+from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.metrics import rank_of_target
 from genrec.evaluation.ranking import Ranking
 from genrec.evaluation.selection import pairs, top_k_sparse
@@ -30,10 +32,13 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Memory", "MemorySettings", "choose_weight", "mix"]
+__all__ = ["Memory", "MemorySettings", "choose_weights", "join", "mix"]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""What `choose_weight` tries."""
+"""What `choose_weights` tries."""
+
+_MOST = max(WEIGHTS) + 1e-9
+"""Most that all of them may weigh together."""
 
 _LEAST = 1e-300
 """What a probability that is too small for a float counts as: its item stays in the list."""
@@ -48,6 +53,24 @@ class MemorySettings(Settings):
     """Counts are raised to it before they are made probabilities: above 1, the frequent get more."""
     counts: CoOccurrenceConfig = CoOccurrenceConfig()
     """What is counted, and how a history's items are weighted."""
+    text_weight: float | None = Field(0.0, ge=0, lt=1)
+    """Share of items whose texts are like those of the history; None (null in YAML) is chosen on validation.
+    Needs all items to be compared at the first request: seconds for ten thousand, hours for a million."""
+    text_power: float = Field(2.0, gt=0)
+    """Likenesses are raised to it before they are made probabilities."""
+    text_neighbors: int = Field(50, ge=1)
+    """Nearest items of each by text that are heard."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it says nothing."""
+        return not (self.weight or self.text_weight)
+
+    @model_validator(mode="after")
+    def _something_for_the_model(self) -> MemorySettings:
+        if (self.weight or 0) + (self.text_weight or 0) >= 1:
+            raise ValueError("weight and text_weight leave nothing for the language model")
+        return self
 
 
 @dataclass(frozen=True)
@@ -56,34 +79,73 @@ class Memory:
 
     Attributes:
         counts: pairs of items by how often and how closely one followed the other.
-        power: that counts are raised to.
+        likeness: `(N, N)` of texts (see `TextNeighbors.graph`); None where texts have no weight.
+        settings: the shares, and how they are computed.
         n_items: N.
     """
 
     counts: CoOccurrence
-    power: float
+    likeness: csr_matrix | None
+    settings: MemorySettings
     n_items: int
 
     @classmethod
-    def of(cls, train: Histories, n_items: int, settings: MemorySettings) -> Memory:
-        """Count the training histories."""
-        return cls(CoOccurrence.fit(train, n_items, settings.counts), settings.power, n_items)
+    def of(cls, train: Histories, texts: Sequence[str], settings: MemorySettings) -> Memory:
+        """Count the training histories of N items, and compare their texts if those have weight."""
+        likeness = None
+        if settings.text_weight != 0:
+            likeness = TextNeighbors.from_texts(texts).graph(settings.text_neighbors)
+        counts = CoOccurrence.fit(train, len(texts), settings.counts)
+        return cls(counts, likeness, settings, len(texts))
+
+    def beside(self, histories: Histories) -> tuple[csr_matrix, NDArray[np.float64]]:
+        """What is mixed with the model after each of C histories: `(C, N)`, and its share, `(C,)`."""
+        weights = (self.settings.weight or 0.0, self.settings.text_weight or 0.0)
+        parts = [self.probabilities(histories)]
+        if self.likeness is not None:
+            parts.append(self.text_probabilities(histories))
+        return join(parts, weights)
 
     def probabilities(self, histories: Histories) -> csr_matrix:
         """What the counts expect after each of C histories, `(C, N)`; a row sums to 1, or is empty."""
+        return self._after(histories, self.counts.weights, self.settings.power)
+
+    def text_probabilities(self, histories: Histories) -> csr_matrix:
+        """What likeness of texts expects after each of C histories, `(C, N)`, in the same way."""
+        assert self.likeness is not None
+        return self._after(histories, self.likeness, self.settings.text_power)
+
+    def _after(self, histories: Histories, pairs_of_items: csr_matrix, power: float) -> csr_matrix:
         from scipy.sparse import csr_matrix
 
         recency = self.counts.config.recency
-        scores = (recency_weights(histories, self.n_items, recency) @ self.counts.weights).tocoo()
-        data = scores.data.astype(np.float64) ** self.power
+        scores = (recency_weights(histories, self.n_items, recency) @ pairs_of_items).tocoo()
+        data = scores.data.astype(np.float64) ** power
         total = np.bincount(scores.row, data, len(histories))
         return csr_matrix((data / total[scores.row], (scores.row, scores.col)), shape=scores.shape)
+
+
+def join(
+    parts: Sequence[csr_matrix], weights: Sequence[float]
+) -> tuple[csr_matrix, NDArray[np.float64]]:
+    """Mix distributions `(C, N)` with empty rows by their weights.
+
+    Returns:
+        The mixture, whose rows sum to 1 or are empty, and the share of each row, `(C,)`: the weights of those
+        that have something to say.
+    """
+    weighted = [weight * part for part, weight in zip(parts, weights, strict=False) if weight]
+    if not weighted:
+        return parts[0], np.zeros(parts[0].shape[0])
+    total = sum(weighted[1:], weighted[0])
+    share = np.asarray(total.sum(axis=1)).ravel()
+    return _scaled(total, 1 / np.where(share > 0, share, 1.0)), share
 
 
 def mix(
     model: Ranking,
     counts: csr_matrix,
-    weight: float,
+    weight: float | NDArray[np.float64],
     k: int,
     *,
     allow: NDArray[np.integer] | None = None,
@@ -100,7 +162,7 @@ def mix(
     Args:
         model: `(C, M)` log-probabilities of items that pass the filters.
         counts: `(C, N)` probabilities.
-        weight: of the counts.
+        weight: of the counts, one for all rows or `(C,)`.
         k: columns of the result.
         allow: items that may be returned; None for all.
         deny: for each row, items that must not be.
@@ -122,26 +184,34 @@ def mix(
     return top_k_sparse(mixture, k)
 
 
-def choose_weight(
-    model: Ranking, counts: csr_matrix, cases: Cases, k: int = 10
-) -> tuple[float, dict[float, float]]:
-    """Choose the weight of the best ndcg@k on validation cases; of equally good ones the smallest.
+def choose_weights(
+    model: Ranking, memory: Memory, cases: Cases, k: int = 10
+) -> tuple[MemorySettings, dict[str, float]]:
+    """Choose the weights of the best ndcg@k on validation cases; of equally good ones the smallest.
 
     Args:
         model: `(C, M)`, what the language model ranks for the cases.
-        counts: `(C, N)`, what the counts expect.
+        memory: what is mixed with it; weights that its settings state stay as they are.
         cases: their targets, and histories whose items are not recommended again.
         k: cut-off.
 
     Returns:
-        The weight, and the ndcg of every one tried.
+        The settings with both weights, and the ndcg of every pair tried, by ``counts`` or ``counts+texts``.
     """
-    found = {}
-    for weight in WEIGHTS:
-        mixed = mix(model, counts, weight, k, deny=list(cases.histories))
+    settings, found = memory.settings, {}
+    parts = [memory.probabilities(cases.histories)]
+    if memory.likeness is not None:
+        parts.append(memory.text_probabilities(cases.histories))
+    counts = WEIGHTS if settings.weight is None else (settings.weight,)
+    texts = WEIGHTS if settings.text_weight is None else (settings.text_weight,)
+    for pair in sorted(((a, b) for a in counts for b in texts if a + b <= _MOST), key=sum):
+        mixed = mix(model, *join(parts, pair), k, deny=list(cases.histories))
         ranks = rank_of_target(mixed, cases.targets)
-        found[weight] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
-    return max(found, key=lambda weight: (found[weight], -weight)), found
+        found[pair] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
+    best = max(found, key=lambda pair: (found[pair], -sum(pair)))
+    chosen = settings.replace(weight=best[0], text_weight=best[1])
+    both = len(texts) > 1
+    return chosen, {f"{a}+{b}" if both else str(a): ndcg for (a, b), ndcg in found.items()}
 
 
 def _passing(

@@ -205,15 +205,17 @@ class GenerativeRecommender:
 
     @cached_property
     def memory(self) -> Memory | None:
-        """Counts of the training part of the log; None where they have no weight."""
-        if not self.settings.memory.weight:
+        """Counts of the training part of the log, and likeness of texts; None where they have no weight."""
+        if self.settings.memory.silent:
             return None
         train = self.settings.split.apply(self.log, self.settings.seed).train
-        return Memory.of(train, len(self.catalog), self.settings.memory)
+        texts = self.catalog.texts(self.settings.template)
+        return Memory.of(train, texts, self.settings.memory)
 
     def alone(self, beams: int | None = None) -> GenerativeRecommender:
         """The language model without its memory (nothing is copied), maybe with another number of beams."""
-        settings = self.settings.replace(memory=self.settings.memory.replace(weight=0.0))
+        silent = self.settings.memory.replace(weight=0.0, text_weight=0.0)
+        settings = self.settings.replace(memory=silent)
         if beams is not None:
             settings = settings.replace(search=settings.search.replace(beams=beams))
         return replace(self, settings=settings, index=self.trie)
@@ -320,8 +322,7 @@ class GenerativeRecommender:
         )
         if memory is None:
             return Ranking(*found)
-        counts, weight = memory.probabilities(histories), self.settings.memory.weight or 0.0
-        return mix(Ranking(*found), counts, weight, k, allow=allow, deny=deny)
+        return mix(Ranking(*found), *memory.beside(histories), k, allow=allow, deny=deny)
 
     def _allowed(
         self, allow: Sequence[str] | None, deny: Sequence[str], where: Sequence[Condition | str]

@@ -5,8 +5,10 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from genrec.data.histories import Cases, Histories
+from genrec.evaluation.baselines import text_neighbors
+from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.memory import Memory, MemorySettings, choose_weight, mix
+from genrec.memory import Memory, MemorySettings, choose_weights, join, mix
 
 MODEL = Ranking(
     np.array([[0, 1, 2], [3, -1, -1]], np.int32),
@@ -42,7 +44,8 @@ def test_no_weight_is_the_model_alone():
 
 def test_counts_are_a_distribution_over_what_may_be_returned():
     train = Histories.of([[0, 1, 2], [0, 1], [0, 3]])
-    memory = Memory.of(train, 5, MemorySettings(power=2, counts={"recency": {"decay": 1.0}}))
+    settings = MemorySettings(power=2, counts={"recency": {"decay": 1.0}})
+    memory = Memory.of(train, [""] * 5, settings)
     histories = Histories.of([[0], [4], [1, 0]])
     whole = memory.probabilities(histories).toarray()
     # After 0 came 1 twice, 3 once, and 2 once at two steps.
@@ -60,9 +63,71 @@ def test_filters_leave_the_scores_of_what_passes_as_they_are():
     np.testing.assert_array_equal(allowed.scores[0, :2], whole.scores[0, :2])
 
 
+class Said:
+    """A memory that expects what it is told."""
+
+    def __init__(self, settings, counts, texts=None):
+        self.settings, self.likeness = settings, texts
+        self.probabilities = lambda histories: counts
+        self.text_probabilities = lambda histories: texts
+
+
 @pytest.mark.parametrize(("target", "wanted"), [(0, 0.0), (4, 0.5)])
 def test_the_weight_is_what_ranks_the_targets_best(target, wanted):
     cases = Cases(np.arange(2), Histories.of([[9], [9]]), np.array([target, 3]))
-    weight, found = choose_weight(MODEL, COUNTS, cases, k=2)
-    assert found[weight] == max(found.values())
-    assert weight == wanted
+    chosen, found = choose_weights(MODEL, Said(MemorySettings(), COUNTS), cases, k=2)
+    assert found[str(chosen.weight)] == max(found.values())
+    assert (chosen.weight, chosen.text_weight) == (wanted, 0.0)
+
+
+def test_two_weights_are_chosen_together():
+    """Only texts know item 1 of the first case; only counts know item 4 of the second."""
+    model = Ranking(np.array([[0], [0]], np.int32), np.log(np.full((2, 1), 0.9, np.float32)))
+    counts = csr_matrix(np.array([[0, 0, 0, 0, 0.0], [0, 0, 0, 0, 1]]))
+    texts = csr_matrix(np.array([[0, 1.0, 0, 0, 0], [0, 0, 0, 0, 0]]))
+    cases = Cases(np.arange(2), Histories.of([[3], [3]]), np.array([1, 4]))
+    settings = MemorySettings(text_weight=None)
+    chosen, found = choose_weights(model, Said(settings, counts, texts), cases, k=1)
+    # Each alone has to outweigh .9 of the model in its own row: w > .9 (1 - w).
+    assert found["0.0+0.0"] == 0.0
+    assert max(found.values()) == 0.5  # both cannot weigh so much together
+    assert max(chosen.weight, chosen.text_weight) == 0.5
+    assert min(chosen.weight, chosen.text_weight) == 0.0
+    stated = MemorySettings(weight=0.2, text_weight=None)
+    chosen, found = choose_weights(model, Said(stated, counts, texts), cases, k=1)
+    assert (chosen.weight, chosen.text_weight) == (0.2, 0.5)
+
+
+def test_what_says_nothing_leaves_its_share_to_the_model():
+    counts = csr_matrix(np.array([[1.0, 0], [0, 0], [0, 0]]))
+    texts = csr_matrix(np.array([[0, 1.0], [0, 1], [0, 0]]))
+    joined, share = join([counts, texts], (0.3, 0.1))
+    np.testing.assert_allclose(joined.toarray(), [[0.75, 0.25], [0, 1], [0, 0]])
+    np.testing.assert_allclose(share, [0.4, 0.1, 0.0])
+
+
+def test_likeness_of_texts_is_that_of_the_neighbours(monkeypatch):
+    texts = ["red wool hat", "red wool scarf", "blue sea", "blue sea deep", "red wool hat"]
+    neighbors = TextNeighbors.from_texts(texts)
+    monkeypatch.setattr(text_neighbors, "CELLS", 11)  # two rows at once
+    likeness, everything = neighbors.graph(2).toarray(), neighbors.vectors
+    cosines = np.round((everything @ everything.T).toarray(), 6)
+    np.fill_diagonal(cosines, 0)
+    for row, expected in zip(likeness, cosines, strict=True):
+        best = np.argsort(-expected, kind="stable")[:2]
+        kept = np.zeros(5)
+        kept[best] = expected[best]
+        np.testing.assert_allclose(row, kept, atol=1e-6)
+    memory = Memory.of(
+        Histories.of([[2, 3]]), texts, MemorySettings(weight=0.0, text_weight=0.4, text_power=1)
+    )
+    expected, share = memory.beside(Histories.of([[0], []]))
+    row = expected.toarray()[0]
+    assert np.flatnonzero(row).tolist() == [1, 4]
+    np.testing.assert_allclose(row[4] / row[1], cosines[0, 4] / cosines[0, 1], rtol=1e-5)
+    np.testing.assert_allclose(share, [0.4, 0.0])
+
+
+def test_weights_that_leave_nothing_for_the_model_are_refused():
+    with pytest.raises(ValueError, match="leave nothing for the language model"):
+        MemorySettings(weight=0.5, text_weight=0.5)

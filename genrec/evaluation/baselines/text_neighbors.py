@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TextNeighbors", "TextNeighborsConfig"]
 
+CELLS = 2**24
+"""Cosines of `TextNeighbors.graph` held at once: 64 MiB."""
+
 WORD = re.compile(r"(?u)\b\w\w+\b")
 
 
@@ -101,3 +104,26 @@ class TextNeighbors:
         dense = scores.toarray() if hasattr(scores, "toarray") else scores
         # Equal vectors must tie in any batch, whose size decides the order of the sums.
         return np.asarray(np.round(dense, 6))
+
+    def graph(self, neighbors: int) -> csr_matrix:
+        """Each item's nearest others, `(N, N)` cosines above 0, at most `neighbors` a row.
+
+        All items are compared with all, so time grows with the square of N; what is kept is bounded.
+        """
+        from scipy.sparse import csr_matrix, vstack
+
+        N, blocks = self.vectors.shape[0], []
+        kept, step = min(neighbors, N - 1), max(1, CELLS // N)
+        for start in range(0, N, step):
+            product = self.vectors[start : start + step] @ self.vectors.T
+            dense = product.toarray() if hasattr(product, "toarray") else product
+            likeness = np.round(dense, 6)  # as in `_similarities`
+            rows = len(likeness)
+            likeness[np.arange(rows), np.arange(start, start + rows)] = 0.0
+            nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :kept]
+            values = np.take_along_axis(likeness, nearest, axis=1).clip(min=0.0)
+            places = (np.repeat(np.arange(rows), kept), nearest.ravel())
+            block = csr_matrix((values.ravel().astype(np.float32), places), shape=(rows, N))
+            block.eliminate_zeros()
+            blocks.append(block)
+        return vstack(blocks).tocsr()

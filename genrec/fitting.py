@@ -30,7 +30,7 @@ from genrec.data.split import Split
 from genrec.errors import DataError, InputError
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model import LanguageModel, LevelHead
-from genrec.memory import Memory, choose_weights
+from genrec.memory import Memory, choose_weights, compare_texts
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.building import (
@@ -272,8 +272,8 @@ class _Fit:
         model = recommender.alone().rank(
             cases.histories, self.settings.search.widest, exclude_seen=True
         )
-        texts = self.catalog.texts(self.settings.template)
-        memory = Memory.of(split.train, texts, settings)
+        likeness = compare_texts(self.catalog.texts(self.settings.template), settings)
+        memory = Memory.of(split.train, len(self.catalog), settings, likeness)
         chosen, found = choose_weights(model, memory, cases)
         log.info(
             "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f, alone %.4f",
@@ -283,9 +283,10 @@ class _Fit:
             next(iter(found.values())),
         )
         settled = self.settings.replace(memory=chosen)
-        return replace(recommender, settings=settled, index=recommender.trie), {
-            weights: round(ndcg, 6) for weights, ndcg in found.items()
-        }
+        remembering = replace(
+            recommender, settings=settled, likeness=likeness, index=recommender.trie
+        )
+        return remembering, {weights: round(ndcg, 6) for weights, ndcg in found.items()}
 
     def _metrics(
         self, recommender: GenerativeRecommender, split: Split, result: TrainingResult

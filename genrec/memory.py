@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 
 from genrec.config import Settings
 from genrec.data.histories import Cases, Histories
+from genrec.errors import DataError
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
 from genrec.evaluation.baselines.recency import recency_weights
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
@@ -32,7 +33,7 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Memory", "MemorySettings", "choose_weights", "join", "mix"]
+__all__ = ["Memory", "MemorySettings", "choose_weights", "compare_texts", "join", "mix"]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """What `choose_weights` tries."""
@@ -53,13 +54,14 @@ class MemorySettings(Settings):
     """Counts are raised to it before they are made probabilities: above 1, the frequent get more."""
     counts: CoOccurrenceConfig = CoOccurrenceConfig()
     """What is counted, and how a history's items are weighted."""
-    text_weight: float | None = Field(0.0, ge=0, lt=1)
-    """Share of items whose texts are like those of the history; None (null in YAML) is chosen on validation.
-    Needs all items to be compared at the first request: seconds for ten thousand, hours for a million."""
+    text_weight: float | None = Field(None, ge=0, lt=1)
+    """Share of items whose texts are like those of the history; None is chosen on validation."""
     text_power: float = Field(2.0, gt=0)
     """Likenesses are raised to it before they are made probabilities."""
     text_neighbors: int = Field(50, ge=1)
     """Nearest items of each by text that are heard."""
+    text_items: int = Field(50_000, ge=1)
+    """Largest catalog whose texts are compared unless `text_weight` says so: time grows with its square."""
 
     @property
     def silent(self) -> bool:
@@ -90,13 +92,15 @@ class Memory:
     n_items: int
 
     @classmethod
-    def of(cls, train: Histories, texts: Sequence[str], settings: MemorySettings) -> Memory:
-        """Count the training histories of N items, and compare their texts if those have weight."""
-        likeness = None
-        if settings.text_weight != 0:
-            likeness = TextNeighbors.from_texts(texts).graph(settings.text_neighbors)
-        counts = CoOccurrence.fit(train, len(texts), settings.counts)
-        return cls(counts, likeness, settings, len(texts))
+    def of(
+        cls,
+        train: Histories,
+        n_items: int,
+        settings: MemorySettings,
+        likeness: csr_matrix | None = None,
+    ) -> Memory:
+        """Count the training histories; `likeness` is what `compare_texts` found."""
+        return cls(CoOccurrence.fit(train, n_items, settings.counts), likeness, settings, n_items)
 
     def beside(self, histories: Histories) -> tuple[csr_matrix, NDArray[np.float64]]:
         """What is mixed with the model after each of C histories: `(C, N)`, and its share, `(C,)`."""
@@ -123,6 +127,27 @@ class Memory:
         data = scores.data.astype(np.float64) ** power
         total = np.bincount(scores.row, data, len(histories))
         return csr_matrix((data / total[scores.row], (scores.row, scores.col)), shape=scores.shape)
+
+
+def compare_texts(texts: Sequence[str], settings: MemorySettings) -> csr_matrix | None:
+    """Find out which of N items are alike by their texts, unless that is not wanted.
+
+    Returns:
+        `(N, N)` (see `TextNeighbors.graph`), or None: texts are to have no weight; or none is stated, and the
+        catalog is too large or holds no word.
+
+    Raises:
+        DataError: texts are to have weight, and none holds a word.
+    """
+    stated = settings.text_weight
+    if stated == 0 or (stated is None and len(texts) > settings.text_items):
+        return None
+    try:
+        return TextNeighbors.from_texts(texts).graph(settings.text_neighbors)
+    except DataError:
+        if stated is None:
+            return None
+        raise
 
 
 def join(
@@ -196,22 +221,23 @@ def choose_weights(
         k: cut-off.
 
     Returns:
-        The settings with both weights, and the ndcg of every pair tried, by ``counts`` or ``counts+texts``.
+        The settings with both weights, and the ndcg of every pair tried, by ``counts+texts``.
     """
     settings, found = memory.settings, {}
     parts = [memory.probabilities(cases.histories)]
     if memory.likeness is not None:
         parts.append(memory.text_probabilities(cases.histories))
     counts = WEIGHTS if settings.weight is None else (settings.weight,)
-    texts = WEIGHTS if settings.text_weight is None else (settings.text_weight,)
+    texts: tuple[float, ...] = (settings.text_weight or 0.0,)
+    if settings.text_weight is None and memory.likeness is not None:
+        texts = WEIGHTS
     for pair in sorted(((a, b) for a in counts for b in texts if a + b <= _MOST), key=sum):
         mixed = mix(model, *join(parts, pair), k, deny=list(cases.histories))
         ranks = rank_of_target(mixed, cases.targets)
         found[pair] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
     best = max(found, key=lambda pair: (found[pair], -sum(pair)))
     chosen = settings.replace(weight=best[0], text_weight=best[1])
-    both = len(texts) > 1
-    return chosen, {f"{a}+{b}" if both else str(a): ndcg for (a, b), ndcg in found.items()}
+    return chosen, {f"{a}+{b}": ndcg for (a, b), ndcg in found.items()}
 
 
 def _passing(

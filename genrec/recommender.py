@@ -19,13 +19,22 @@ from genrec.decoding import BeamSearch, Trie
 from genrec.errors import InputError
 from genrec.evaluation.ranking import Ranking
 from genrec.language_model import LanguageModel
-from genrec.memory import Memory, mix
+from genrec.memory import Memory, compare_texts, mix
 from genrec.nearest_items import NearestItems
-from genrec.recommender_files import read_items, read_log, write_catalog, write_log
+from genrec.recommender_files import (
+    read_items,
+    read_likeness,
+    read_log,
+    write_catalog,
+    write_likeness,
+    write_log,
+)
 from genrec.request import check_count
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
     from genrec.data.conditions import Condition
     from genrec.data.interactions import Interactions
     from genrec.language_model.prompts import Renderer
@@ -67,6 +76,7 @@ class GenerativeRecommender:
         log: the interactions it was fitted on, for evaluation; without user ids.
         metrics: validation metrics, training curve and costs of the fit.
         data: where catalog and log came from, with their hashes.
+        likeness: of the items' texts (see `genrec.memory`) where it is at hand; else it is computed.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
 
@@ -80,6 +90,7 @@ class GenerativeRecommender:
     metrics: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     name: str = "genrec"
+    likeness: csr_matrix | None = None
     index: InitVar[Trie | None] = None
     log_probabilities: ClassVar[bool] = True
     """What scores are, for `genrec.evaluation.Ranker`."""
@@ -209,8 +220,10 @@ class GenerativeRecommender:
         if self.settings.memory.silent:
             return None
         train = self.settings.split.apply(self.log, self.settings.seed).train
-        texts = self.catalog.texts(self.settings.template)
-        return Memory.of(train, texts, self.settings.memory)
+        if self.settings.memory.text_weight and self.likeness is None:
+            texts = self.catalog.texts(self.settings.template)
+            self.likeness = compare_texts(texts, self.settings.memory)
+        return Memory.of(train, len(self.catalog), self.settings.memory, self.likeness)
 
     def alone(self, beams: int | None = None) -> GenerativeRecommender:
         """The language model without its memory (nothing is copied), maybe with another number of beams."""
@@ -230,6 +243,8 @@ class GenerativeRecommender:
             write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
             self.trie.save(building / "trie.safetensors")
             write_log(self.log, building / "interactions.parquet")
+            if self.memory is not None and self.memory.likeness is not None:
+                write_likeness(self.memory.likeness, building / "likeness.safetensors")
             self.item_tokenizer.save(building / "item_tokenizer")
             self.vectorizer.save(building)
             self.language_model.save(building / "language_model")
@@ -297,6 +312,7 @@ class GenerativeRecommender:
             read_log(folder / "interactions.parquet", catalog),
             json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
             manifest["data"],
+            likeness=read_likeness(folder / "likeness.safetensors"),
             index=Trie.load(index) if (index := folder / "trie.safetensors").exists() else None,
         )
 

@@ -14,11 +14,20 @@ from genrec.errors import RecommenderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from genrec.data.interactions import Interactions
     from genrec.semantic_ids.semantic_ids import SemanticIds
 
-__all__ = ["read_catalog", "read_items", "read_log", "write_catalog", "write_log"]
+__all__ = [
+    "read_catalog",
+    "read_items",
+    "read_likeness",
+    "read_log",
+    "write_catalog",
+    "write_likeness",
+    "write_log",
+]
 
 
 def read_catalog(folder: str | Path) -> tuple[Catalog, SemanticIds]:
@@ -86,3 +95,23 @@ def read_log(path: Path, catalog: Catalog) -> Interactions:
     times = table["timestamps"].combine_chunks().flatten().to_numpy() if has_times else None
     unit = (table.schema.metadata or {}).get(b"timestamp_unit")
     return Interactions.of_histories(catalog, histories, times, unit.decode() if unit else None)
+
+
+def write_likeness(likeness: csr_matrix, path: Path) -> None:
+    """Write which items are alike by their texts, `(N, N)`."""
+    from safetensors.numpy import save_file
+
+    columns, starts = likeness.indices.astype(np.int32), likeness.indptr.astype(np.int64)
+    save_file({"values": likeness.data, "columns": columns, "starts": starts}, path)
+
+
+def read_likeness(path: Path) -> csr_matrix | None:
+    """Read back what `write_likeness` wrote; None where there is none."""
+    from safetensors.numpy import load_file
+    from scipy.sparse import csr_matrix
+
+    if not path.exists():
+        return None
+    found = load_file(path)
+    N = len(found["starts"]) - 1
+    return csr_matrix((found["values"], found["columns"], found["starts"]), shape=(N, N))

@@ -5,10 +5,11 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from genrec.data.histories import Cases, Histories
+from genrec.errors import DataError
 from genrec.evaluation.baselines import text_neighbors
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.memory import Memory, MemorySettings, choose_weights, join, mix
+from genrec.memory import Memory, MemorySettings, choose_weights, compare_texts, join, mix
 
 MODEL = Ranking(
     np.array([[0, 1, 2], [3, -1, -1]], np.int32),
@@ -45,7 +46,7 @@ def test_no_weight_is_the_model_alone():
 def test_counts_are_a_distribution_over_what_may_be_returned():
     train = Histories.of([[0, 1, 2], [0, 1], [0, 3]])
     settings = MemorySettings(power=2, counts={"recency": {"decay": 1.0}})
-    memory = Memory.of(train, [""] * 5, settings)
+    memory = Memory.of(train, 5, settings)
     histories = Histories.of([[0], [4], [1, 0]])
     whole = memory.probabilities(histories).toarray()
     # After 0 came 1 twice, 3 once, and 2 once at two steps.
@@ -76,7 +77,7 @@ class Said:
 def test_the_weight_is_what_ranks_the_targets_best(target, wanted):
     cases = Cases(np.arange(2), Histories.of([[9], [9]]), np.array([target, 3]))
     chosen, found = choose_weights(MODEL, Said(MemorySettings(), COUNTS), cases, k=2)
-    assert found[str(chosen.weight)] == max(found.values())
+    assert found[f"{chosen.weight}+0.0"] == max(found.values())
     assert (chosen.weight, chosen.text_weight) == (wanted, 0.0)
 
 
@@ -118,9 +119,8 @@ def test_likeness_of_texts_is_that_of_the_neighbours(monkeypatch):
         kept = np.zeros(5)
         kept[best] = expected[best]
         np.testing.assert_allclose(row, kept, atol=1e-6)
-    memory = Memory.of(
-        Histories.of([[2, 3]]), texts, MemorySettings(weight=0.0, text_weight=0.4, text_power=1)
-    )
+    settings = MemorySettings(weight=0.0, text_weight=0.4, text_power=1)
+    memory = Memory.of(Histories.of([[2, 3]]), 5, settings, compare_texts(texts, settings))
     expected, share = memory.beside(Histories.of([[0], []]))
     row = expected.toarray()[0]
     assert np.flatnonzero(row).tolist() == [1, 4]
@@ -131,3 +131,14 @@ def test_likeness_of_texts_is_that_of_the_neighbours(monkeypatch):
 def test_weights_that_leave_nothing_for_the_model_are_refused():
     with pytest.raises(ValueError, match="leave nothing for the language model"):
         MemorySettings(weight=0.5, text_weight=0.5)
+
+
+def test_texts_are_compared_where_that_is_wanted_and_can_be():
+    texts = ["red hat", "red scarf", "sea"]
+    assert compare_texts(texts, MemorySettings()).nnz == 2
+    assert compare_texts(texts, MemorySettings(text_weight=0.0)) is None
+    assert compare_texts(texts, MemorySettings(text_items=2)) is None
+    assert compare_texts(texts, MemorySettings(text_items=2, text_weight=0.1)).nnz == 2
+    assert compare_texts(["a", "b"], MemorySettings()) is None
+    with pytest.raises(DataError, match="no item text holds a word"):
+        compare_texts(["a", "b"], MemorySettings(text_weight=0.1))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from genrec import FitSettings, GenerativeRecommender, Histories, InputError, In
 from genrec.artifacts import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
-from genrec.memory import mix
+from genrec.memory import join, mix
 from genrec.testing.fakes import save_tiny_pretrained
 
 
@@ -206,16 +207,37 @@ def differing(one, other):
     return {name for name in one if not np.array_equal(one[name], other[name])}
 
 
+def test_likeness_of_texts_is_kept_in_the_folder_where_it_has_weight(recommender, tmp_path):
+    memory = recommender.settings.memory.replace(text_weight=0.3, weight=0.1)
+    settings = recommender.settings.replace(memory=memory)
+    hearing = replace(recommender, settings=settings, likeness=None, index=recommender.trie)
+    hearing.save_pretrained(tmp_path / "hearing")
+    opened = GenerativeRecommender.from_pretrained(tmp_path / "hearing", device="cpu")
+    assert (opened.likeness != hearing.memory.likeness).nnz == 0
+    history = [list(recommender.catalog.item_ids[:3])]
+    assert opened.recommend(history, k=7) == hearing.recommend(history, k=7)
+    silent = replace(
+        hearing, settings=recommender.alone().settings, likeness=None, index=recommender.trie
+    )
+    silent.save_pretrained(tmp_path / "silent")
+    assert not (tmp_path / "silent" / "likeness.safetensors").exists()
+    assert silent.recommend(history, k=7) == recommender.alone().recommend(history, k=7)
+
+
 def test_the_memory_weighs_what_validation_says(recommender, shop):
-    tried = {float(weight): ndcg for weight, ndcg in recommender.metrics["memory"].items()}
-    weight = recommender.settings.memory.weight
-    assert tried[weight] == max(tried.values()) > tried[0.0], "counts help in a shop with habits"
+    tried, memory = recommender.metrics["memory"], recommender.settings.memory
+    chosen = tried[f"{memory.weight}+{memory.text_weight}"]
+    assert chosen == max(tried.values()) > tried["0.0+0.0"], "counts help in a shop with habits"
     histories = leave_one_out(shop.log).valid.histories
     model = recommender.alone().rank(
         histories, recommender.settings.search.widest, exclude_seen=True
     )
-    counts = recommender.memory.probabilities(histories)
-    expected = mix(model, counts, weight, 10, deny=list(histories))
+    parts = [
+        recommender.memory.probabilities(histories),
+        recommender.memory.text_probabilities(histories),
+    ]
+    beside = join(parts, (memory.weight, memory.text_weight))
+    expected = mix(model, *beside, 10, deny=list(histories))
     found = recommender.rank(histories, 10, exclude_seen=True)
     assert np.array_equal(found.items, expected.items)
     assert not np.array_equal(found.items, model.items[:, :10])

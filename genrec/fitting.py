@@ -276,11 +276,11 @@ class _Fit:
         memory = Memory.of(split.train, len(self.catalog), settings, likeness)
         chosen, found = choose_weights(model, memory, cases)
         log.info(
-            "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f, alone %.4f",
+            "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f%s",
             chosen.weight,
             f", likeness of texts {chosen.text_weight:.2f}" if chosen.text_weight else "",
             max(found.values()),
-            next(iter(found.values())),
+            f", alone {found['0.0+0.0']:.4f}" if "0.0+0.0" in found else "",
         )
         settled = self.settings.replace(memory=chosen)
         remembering = replace(

@@ -231,7 +231,8 @@ def choose_weights(
     texts: tuple[float, ...] = (settings.text_weight or 0.0,)
     if settings.text_weight is None and memory.likeness is not None:
         texts = WEIGHTS
-    for pair in sorted(((a, b) for a in counts for b in texts if a + b <= _MOST), key=sum):
+    most = max(_MOST, (settings.weight or 0.0) + (settings.text_weight or 0.0))
+    for pair in sorted(((a, b) for a in counts for b in texts if a + b <= most), key=sum):
         mixed = mix(model, *join(parts, pair), k, deny=list(cases.histories))
         ranks = rank_of_target(mixed, cases.targets)
         found[pair] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())

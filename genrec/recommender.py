@@ -243,7 +243,11 @@ class GenerativeRecommender:
             write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
             self.trie.save(building / "trie.safetensors")
             write_log(self.log, building / "interactions.parquet")
-            if self.memory is not None and self.memory.likeness is not None:
+            if (
+                self.settings.memory.text_weight
+                and self.memory
+                and self.memory.likeness is not None
+            ):
                 write_likeness(self.memory.likeness, building / "likeness.safetensors")
             self.item_tokenizer.save(building / "item_tokenizer")
             self.vectorizer.save(building)

@@ -99,6 +99,14 @@ def test_two_weights_are_chosen_together():
     assert (chosen.weight, chosen.text_weight) == (0.2, 0.5)
 
 
+def test_a_weight_that_is_stated_may_be_larger_than_any_that_is_tried():
+    cases = Cases(np.arange(2), Histories.of([[9], [9]]), np.array([4, 3]))
+    stated = MemorySettings(weight=0.95, text_weight=None)
+    chosen, found = choose_weights(MODEL, Said(stated, COUNTS, COUNTS), cases, k=2)
+    assert (chosen.weight, chosen.text_weight) == (0.95, 0.0)
+    assert list(found) == ["0.95+0.0"]
+
+
 def test_what_says_nothing_leaves_its_share_to_the_model():
     counts = csr_matrix(np.array([[1.0, 0], [0, 0], [0, 0]]))
     texts = csr_matrix(np.array([[0, 1.0], [0, 1], [0, 0]]))

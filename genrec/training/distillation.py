@@ -20,7 +20,7 @@ from genrec.decoding.trie import Trie
 from genrec.errors import InputError
 from genrec.language_model.backbone import LanguageModel
 from genrec.language_model.level_head import LevelHead
-from genrec.training.objective import NextItemLoss, item_loss
+from genrec.training.objective import NextItemLoss
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,14 +111,6 @@ class DistillationLoss(NextItemLoss):
         if settings.feature_weight:
             total = total + settings.feature_weight * _distance(mine, theirs)
         return total
-
-    def _likelihood(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Negative log-likelihood of the targets `(n)` from hidden states `(n, L, D)`."""
-        losses = [
-            item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
-            for level in range(self.trie.levels)
-        ]
-        return torch.stack(losses).sum()
 
     def _divergence(self, mine: Tensor, theirs: Tensor, target: Tensor) -> Tensor:
         """Divergence of the student from the teacher, summed over levels; states are `(n, L, D)`."""

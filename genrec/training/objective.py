@@ -68,8 +68,10 @@ class NextItemLoss(CatalogPass):
     def forward(self, items: Tensor) -> Tensor:
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
         real = items >= 0
-        hidden = self._hidden(items.clamp(min=0))[real]
-        target = items[real]
+        return self._likelihood(self._hidden(items.clamp(min=0))[real], items[real])
+
+    def _likelihood(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """Negative log-likelihood of the targets `(n)` from hidden states `(n, L, D)`."""
         losses = [
             item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
             for level in range(self.trie.levels)

@@ -8,7 +8,7 @@ is made first, from files of case results as eval/rank.py, train/baseline.py and
 write them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genrec.artifacts import atomic_file
@@ -32,6 +32,8 @@ class Config(Settings):
     """Columns."""
     against: str | None = None
     """Row that every other is compared with, by a paired test of the last column."""
+    seeds: dict[str, tuple[str, ...]] | None = None
+    """What was run with several seeds -> its rows, for a second table of their means."""
     out: Path
     """Markdown file."""
 
@@ -45,6 +47,8 @@ def main(config: Config) -> None:
     beside = Path(__file__).resolve().parents[1] / config.ranks
     rows = read_ranks(config.ranks if config.ranks.exists() else beside)
     text = table(rows, config.metrics, config.against)
+    if config.seeds:
+        text += "\n\n" + seeds_table(rows, config.metrics, config.seeds)
     with atomic_file(config.out) as path:
         path.write_text(text + "\n", encoding="utf-8")
     print(text)
@@ -73,12 +77,38 @@ def table(rows: Sequence[Evaluation], metrics: Sequence[str], against: str | Non
     return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", caption])
 
 
+def seeds_table(
+    rows: Sequence[Evaluation], metrics: Sequence[str], seeds: Mapping[str, Sequence[str]]
+) -> str:
+    """Means over seeds as a Markdown table, each with its runs; differences are to the last line."""
+    named = {row.name: row for row in rows}
+    if unknown := {name for names in seeds.values() for name in names} - named.keys():
+        raise InputError(f"seeds names no row: {', '.join(unknown)}; there are {', '.join(named)}")
+    runs = {name: [named[row] for row in names] for name, names in seeds.items()}
+    *others, last = runs
+    lines = [
+        ["seeds", *metrics, f"{metrics[-1]} less {last}"],
+        ["---", *["---:"] * (len(metrics) + 1)],
+    ]
+    for name in (*others, last):
+        cells = [f"{name}, {len(runs[name])} seeds", *(_over(runs[name], m) for m in metrics)]
+        lines.append([*cells, "" if name == last else _gap(runs[name], runs[last], metrics[-1])])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _over(runs: Sequence[Evaluation], metric: str) -> str:
+    values = [run.metrics[metric] for run in runs]
+    return f"{sum(values) / len(values):.4f} ({', '.join(f'{value:.4f}' for value in values)})"
+
+
 def _mean(row: Evaluation, metric: str) -> str:
     low, high = row.confidence[metric]
     return f"{row.metrics[metric]:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _gap(row: Evaluation, other: Evaluation, metric: str) -> str:
+def _gap(
+    row: Evaluation | Sequence[Evaluation], other: Evaluation | Sequence[Evaluation], metric: str
+) -> str:
     found = paired_differences(row, other, [metric])[metric]
     return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
 

@@ -24,6 +24,7 @@ from genrec.errors import InputError, RecommenderError
 __all__ = [
     "BASELINE_MANIFEST",
     "FORMAT_VERSION",
+    "JOINT_MANIFEST",
     "MANIFEST",
     "atomic_file",
     "atomic_folder",
@@ -38,6 +39,7 @@ __all__ = [
 
 MANIFEST = "recommender.json"
 BASELINE_MANIFEST = "baseline.json"
+JOINT_MANIFEST = "recommenders.json"
 FORMAT_VERSION = 1
 
 
@@ -97,8 +99,10 @@ def require_file(target: Path) -> None:
 
 
 def _is_replaceable(target: Path) -> bool:
-    manifests = (target / MANIFEST, target / BASELINE_MANIFEST)
-    made_here = any(m.is_file() for m in manifests) or (target / "item_tokenizer").is_dir()
+    manifests = (MANIFEST, BASELINE_MANIFEST, JOINT_MANIFEST)
+    made_here = (
+        any((target / m).is_file() for m in manifests) or (target / "item_tokenizer").is_dir()
+    )
     return target.is_dir() and (made_here or not any(target.iterdir()))
 
 
@@ -230,6 +234,12 @@ def _parse(folder: Path) -> dict[str, Any]:
             raise RecommenderError(
                 f"{folder} holds a baseline, which is compared with a recommender: genrec evaluate "
                 f"RECOMMENDER {folder}"
+            ) from None
+        if (folder / JOINT_MANIFEST).is_file():
+            inside = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")))
+            raise RecommenderError(
+                f"{folder} holds a recommender for each of several catalogs: give one of them, such as "
+                f"{folder / inside.split(', ')[0]} ({inside})"
             ) from None
         raise RecommenderError(
             f"{folder} is not a recommender: it has no {MANIFEST}; make one with 'genrec fit --out'"

@@ -12,25 +12,29 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from genrec.artifacts import atomic_folder
 from genrec.data.catalog import Catalog
-from genrec.data.histories import Cases, Histories
 from genrec.data.interactions import Interactions
 from genrec.data.split import Split
 from genrec.errors import DataError, InputError
-from genrec.evaluation import Evaluation, Protocol, evaluate
+from genrec.fit_steps import (
+    choose_memory,
+    measure_validation,
+    objective,
+    quick_validation,
+    training_bar,
+    training_metrics,
+)
 from genrec.language_model import LanguageModel, LevelHead
-from genrec.memory import Memory, choose_weights, compare_texts
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.building import (
@@ -43,22 +47,12 @@ from genrec.semantic_ids.building import (
 from genrec.semantic_ids.quality import QualityReport
 from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.settings import FitSettings
-from genrec.training import (
-    HistorySource,
-    NextItemLoss,
-    TaskLoss,
-    TaskSource,
-    TrainingResult,
-    packs,
-    train,
-)
+from genrec.training import TrainingResult, train
 from genrec.training.processes import agreed_folder, main_first, wait_for_all
-from genrec.training.sources import Source
-from genrec.training.throughput import peak_memory_mib
 from genrec.vectorizer import Vectorizer, vector_facts
 from genrec.work_folder import claim, data_facts, discard
 
-__all__ = ["fit", "fit_folder", "measure_validation", "training_bar", "training_metrics"]
+__all__ = ["fit", "fit_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +164,7 @@ class _Fit:
         with self._timed("training"):
             result = self._train(recommender, split)
         with self._timed("memory"):
-            recommender, weights = self._remember(recommender, split)
+            recommender, weights = choose_memory(recommender, split)
         recommender.metrics = self._metrics(recommender, split, result) | {"memory": weights}
         return recommender
 
@@ -204,8 +198,8 @@ class _Fit:
         self.settings.gate.apply(report)
 
     def _train(self, recommender: GenerativeRecommender, split: Split) -> TrainingResult:
-        loss, source = self._objective(recommender, split.train)
-        validate = self._validator(recommender, split.valid)
+        loss, source = objective(recommender, split.train)
+        validate = quick_validation(recommender, split.valid)
         with training_bar() as report:
             return train(
                 loss,
@@ -216,77 +210,6 @@ class _Fit:
                 seed=self.settings.seed,
                 report=report,
             )
-
-    def _objective(
-        self, recommender: GenerativeRecommender, train: Histories
-    ) -> tuple[nn.Module, Source]:
-        """The loss, and what it is computed on: histories alone, or a mixture of tasks."""
-        language_model, settings = recommender.language_model, self.settings
-        normalization = settings.search.normalization
-        if not settings.tasks:
-            codes = recommender.semantic_ids.codes
-            levels = len(recommender.semantic_ids.codebook_sizes)
-            return (
-                NextItemLoss(language_model, codes, recommender.trie, normalization),
-                HistorySource(train, settings.training, settings.seed, levels),
-            )
-        packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
-        log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")
-        weight = settings.training.text_weight
-        return (
-            TaskLoss(language_model, recommender.trie, normalization, weight, packing),
-            TaskSource(
-                train,
-                recommender.renderer,
-                list(settings.tasks.values()),
-                language_model.prefix,
-                settings.training,
-                settings.seed,
-                packing,
-            ),
-        )
-
-    def _validator(
-        self, recommender: GenerativeRecommender, valid: Cases
-    ) -> Callable[[], dict[str, float]] | None:
-        """Measure on a fixed draw of validation cases, with few beams; None where there is no case."""
-        if not len(valid):
-            log.warning("no user has a validation case: the last weights are kept, best or not")
-            return None
-        valid = valid.draw(self.settings.validation_users, self.settings.seed)
-        quick = recommender.alone(self.settings.validation_beams)
-        return lambda: measure_validation(quick, valid).metrics
-
-    def _remember(
-        self, recommender: GenerativeRecommender, split: Split
-    ) -> tuple[GenerativeRecommender, dict[str, float]]:
-        """Choose what the log's counts weigh beside the language model, unless the settings say it.
-
-        Returns:
-            The recommender with that weight, and the validation ndcg@10 of every weight tried.
-        """
-        settings, cases = self.settings.memory, split.valid
-        cases = cases.draw(self.settings.validation_users, self.settings.seed)
-        if None not in (settings.weight, settings.text_weight) or not len(cases):
-            return recommender, {}
-        model = recommender.alone().rank(
-            cases.histories, self.settings.search.widest, exclude_seen=True
-        )
-        likeness = compare_texts(self.catalog.texts(self.settings.template), settings)
-        memory = Memory.of(split.train, len(self.catalog), settings, likeness)
-        chosen, found = choose_weights(model, memory, cases)
-        log.info(
-            "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f%s",
-            chosen.weight,
-            f", likeness of texts {chosen.text_weight:.2f}" if chosen.text_weight else "",
-            max(found.values()),
-            f", alone {found['0.0+0.0']:.4f}" if "0.0+0.0" in found else "",
-        )
-        settled = self.settings.replace(memory=chosen)
-        remembering = replace(
-            recommender, settings=settled, likeness=likeness, index=recommender.trie
-        )
-        return remembering, {weights: round(ndcg, 6) for weights, ndcg in found.items()}
 
     def _metrics(
         self, recommender: GenerativeRecommender, split: Split, result: TrainingResult
@@ -307,28 +230,6 @@ class _Fit:
         log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
 
 
-def training_metrics(recommender: GenerativeRecommender, result: TrainingResult) -> dict[str, Any]:
-    """What a training says in ``metrics.json``: its curve, its speed, its cost."""
-    trainable, total = recommender.language_model.parameters()
-    return {
-        "training": {
-            "steps": result.steps,
-            "best_step": result.best_step,
-            "stopped_early": result.stopped_early,
-            "curve": result.curve,
-        },
-        "throughput": result.throughput,
-        "parameters": {"trainable": trainable, "total": total},
-        "peak_memory_mib": peak_memory_mib(),
-    }
-
-
-def measure_validation(recommender: GenerativeRecommender, cases: Cases) -> Evaluation:
-    """Evaluate on validation cases, as every fit does."""
-    protocol = Protocol(name=recommender.settings.split.protocol, split="valid", ks=(5, 10))
-    return evaluate(recommender, cases, protocol, len(recommender.catalog))
-
-
 def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
     if len(catalog) < 2:
         raise DataError(
@@ -341,36 +242,3 @@ def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:
             f"the split {split.protocol!r} leaves no training interaction: give a longer log",
             source=interactions.report.source,
         )
-
-
-@contextmanager
-def training_bar() -> Iterator[Callable[[int, int, float], None]]:
-    """A bar with loss and time left, on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = [
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("training", total=None, loss=float("nan"))
-        smooth: list[float] = []
-
-        def report(step: int, total: int, loss: float) -> None:
-            smooth[:] = [loss if not smooth else 0.98 * smooth[0] + 0.02 * loss]
-            bar.update(task, completed=step, total=total, loss=smooth[0])
-
-        yield report

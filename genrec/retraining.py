@@ -22,7 +22,7 @@ from torch import nn
 from genrec.artifacts import require_free
 from genrec.data.split import Split
 from genrec.errors import InputError
-from genrec.fitting import measure_validation, training_bar, training_metrics
+from genrec.fit_steps import measure_validation, training_bar, training_metrics
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.training import TrainingResult, train

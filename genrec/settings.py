@@ -46,6 +46,9 @@ class SplitSettings(Settings):
     """Temporal: time from which events test."""
     fraction: float = Field(0.1, gt=0, lt=1)
     """User hold-out and cold items: share of users or items held out."""
+    train_share: float = Field(1.0, gt=0, le=1)
+    """Share of the users that training and validation see, drawn at random; the test stays whole. What little
+    data does is measured with it."""
 
     @model_validator(mode="after")
     def _times_for_temporal(self) -> SplitSettings:
@@ -55,6 +58,11 @@ class SplitSettings(Settings):
 
     def apply(self, log: Interactions, seed: int) -> Split:
         """Cut the log."""
+        from genrec.data.split import with_fewer_users
+
+        return with_fewer_users(self._whole(log, seed), self.train_share, seed)
+
+    def _whole(self, log: Interactions, seed: int) -> Split:
         from genrec.data import split
 
         if self.protocol == "temporal":

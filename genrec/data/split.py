@@ -16,7 +16,15 @@ from genrec.data.interactions import Interactions
 from genrec.data.timestamps import parse_date
 from genrec.errors import DataError
 
-__all__ = ["Split", "cold_items", "leave_one_out", "same_time", "temporal", "user_holdout"]
+__all__ = [
+    "Split",
+    "cold_items",
+    "leave_one_out",
+    "same_time",
+    "temporal",
+    "user_holdout",
+    "with_fewer_users",
+]
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,25 @@ def cold_items(log: Interactions, fraction: float = 0.1, seed: int = 0) -> Split
         notes=(f"{size:,} of {len(seen):,} items are cold", *split.notes),
     )
     return _checked(split, log, "raise fraction or change seed")
+
+
+def with_fewer_users(split: Split, share: float, seed: int) -> Split:
+    """Leave training and validation a share of the users; what is tested, and on whom, stays.
+
+    Args:
+        split: of a log.
+        share: of the users who have a training sequence, at least one of them; above 0 and at most 1.
+        seed: chooses the users.
+    """
+    if share == 1:
+        return split
+    known = np.flatnonzero(split.train.lengths)
+    size = max(1, round(share * len(known)))
+    kept = _chosen(len(split.train), np.random.default_rng(seed).choice(known, size, replace=False))
+    train = _heads(split.train, np.where(kept, split.train.lengths, 0))
+    valid = split.valid.take(np.flatnonzero(kept[split.valid.users]))
+    note = f"training and validation see {size:,} of {len(known):,} users"
+    return replace(split, train=train, valid=valid, notes=(*split.notes, note))
 
 
 def same_time(log: Interactions, cases: Cases) -> NDArray[np.bool_] | None:

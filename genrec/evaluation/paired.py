@@ -58,33 +58,37 @@ class Difference:
 
 
 def paired_differences(
-    model: Evaluation,
-    other: Evaluation,
+    model: Evaluation | Sequence[Evaluation],
+    other: Evaluation | Sequence[Evaluation],
     metrics: Sequence[str] | None = None,
     settings: PairedSettings | None = None,
 ) -> dict[str, Difference]:
     """Compare two evaluations of the same cases, fresh or read back (`read_cases`).
 
     Args:
-        model: whose difference is positive where it is better.
-        other: the other one.
+        model: whose difference is positive where it is better. Runs with several seeds count as one: each
+            case by the mean of what they made of it.
+        other: the other one, or its runs.
         metrics: of the target's rank, such as ``("recall@10",)``; None for recall, ndcg and mrr at every k.
         settings: how p values are computed.
 
     Raises:
         InputError: other protocols or cases, or a metric that is no mean over the ranks.
     """
-    check_comparable(model, other)
-    _check_same_cases(model, other)
-    ks = model.protocol.ks
+    mine, others = _runs(model), _runs(other)
+    first = mine[0]
+    for run in [*mine[1:], *others]:
+        check_comparable(first, run)
+        _check_same_cases(first, run)
+    ks = first.protocol.ks
     names = metrics or [f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in ks]
-    ours, theirs = accuracy(model.results, ks), accuracy(other.results, ks)
+    ours, theirs = _mean_accuracy(mine), _mean_accuracy(others)
     for name in names:
         if name not in ours:
             raise InputError(f"metric {name!r} cannot be paired; known: {', '.join(ours)}")
     gains = np.column_stack([ours[name] - theirs[name] for name in names])
-    users = model.results.users
-    low, high = confidence_intervals(gains, users, model.protocol.bootstrap)
+    users = first.results.users
+    low, high = confidence_intervals(gains, users, first.protocol.bootstrap)
     p = randomization_p(gains, users, settings or PairedSettings())
     columns = (gains.mean(axis=0), low, high, p)
     return {
@@ -114,6 +118,16 @@ def randomization_p(
         kept = rng.binomial(weights, 0.5, size=size)
         beyond += (np.abs((2 * kept - weights) @ parts) >= reached).sum(axis=0)
     return np.asarray((1 + beyond) / (1 + settings.swaps))
+
+
+def _runs(evaluations: Evaluation | Sequence[Evaluation]) -> Sequence[Evaluation]:
+    return [evaluations] if isinstance(evaluations, Evaluation) else evaluations
+
+
+def _mean_accuracy(runs: Sequence[Evaluation]) -> dict[str, NDArray[np.float64]]:
+    """Every metric of each case, `(C,)`, in the mean of the runs."""
+    found = [accuracy(run.results, run.protocol.ks) for run in runs]
+    return {name: np.mean([values[name] for values in found], axis=0) for name in found[0]}
 
 
 def _check_same_cases(model: Evaluation, other: Evaluation) -> None:

@@ -1,6 +1,7 @@
 """Training objectives, what they are computed on, and the resumable training loop."""
 
 from genrec.training.distillation import DistillationLoss, DistillationSettings
+from genrec.training.joint import JointLoss, JointSource
 from genrec.training.objective import NextItemLoss
 from genrec.training.packing import packs
 from genrec.training.preference import PreferenceLoss, PreferenceSettings
@@ -14,6 +15,8 @@ __all__ = [
     "DistillationLoss",
     "DistillationSettings",
     "HistorySource",
+    "JointLoss",
+    "JointSource",
     "NextItemLoss",
     "PreferenceLoss",
     "PreferenceSettings",

@@ -17,6 +17,7 @@ from genrec.data import (
     temporal,
     user_holdout,
 )
+from genrec.data.split import with_fewer_users
 from genrec.errors import DataError
 
 N = 12
@@ -197,3 +198,22 @@ def attempts(log: Interactions, seed: int) -> list[Split]:
         except DataError:  # too small a log for this protocol
             continue
     return splits
+
+
+def test_fewer_users_are_trained_on_and_all_are_tested() -> None:
+    split = leave_one_out(make_log([[u % N, (u + 1) % N, (u + 2) % N, 5] for u in range(40)]))
+    few = with_fewer_users(split, 0.1, seed=1)
+    kept = np.flatnonzero(few.train.lengths)
+    assert len(kept) == 4
+    assert len(few.train) == len(split.train)
+    assert all(lists(few.train)[u] == lists(split.train)[u] for u in kept)
+    assert few.valid.users.tolist() == kept.tolist()
+    assert cases(few.test) == cases(split.test)
+    assert few.notes[-1] == "training and validation see 4 of 40 users"
+    assert not np.array_equal(kept, np.flatnonzero(with_fewer_users(split, 0.1, 2).train.lengths))
+    assert with_fewer_users(split, 1.0, seed=1) is split
+
+
+def test_the_smallest_share_leaves_one_user() -> None:
+    split = leave_one_out(make_log([[1, 2, 3, 4], [4, 5, 6, 7]]))
+    assert np.count_nonzero(with_fewer_users(split, 0.01, seed=0).train.lengths) == 1

@@ -48,6 +48,19 @@ def test_a_recommender_is_not_better_than_itself(ranks):
         assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
 
 
+def test_runs_with_several_seeds_count_by_their_mean():
+    # recall@10 of the four users: (1 + 1) / 2, (1 + 0) / 2, 0, 1; the other's: 1, 0, 1, 0.
+    runs = [evaluation([0, 3, 10, 9]), evaluation([9, 10, 10, 0], "b")]
+    other = evaluation([0, 10, 0, 10], "c")
+    found = paired_differences(runs, other, ["recall@10"])["recall@10"]
+    assert found.value == pytest.approx((0 + 0.5 - 1 + 1) / 4)
+    assert paired_differences(other, runs, ["recall@10"])["recall@10"].value == -found.value
+    alone = paired_differences([runs[0]], other)
+    assert alone == paired_differences(runs[0], other)
+    with pytest.raises(InputError, match="cannot be compared"):
+        paired_differences([*runs, evaluation([0, 1, 2])], other)
+
+
 def test_a_planted_difference_is_found_both_ways(ranks):
     better = np.where(np.arange(C) % 5 == 0, 0, ranks)  # a fifth of the users gets the target first
     found = paired_differences(evaluation(better), evaluation(ranks, "b"))

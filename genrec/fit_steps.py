@@ -1,0 +1,167 @@
+"""The steps that every way of training shares: loss and data, validation, memory, metrics, a bar to watch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from genrec.data.histories import Cases, Histories
+from genrec.data.split import Split
+from genrec.evaluation import Evaluation, Protocol, evaluate
+from genrec.memory import Memory, choose_weights, compare_texts
+from genrec.recommender import GenerativeRecommender
+from genrec.training import (
+    HistorySource,
+    NextItemLoss,
+    TaskLoss,
+    TaskSource,
+    TrainingResult,
+    packs,
+)
+from genrec.training.sources import Source
+from genrec.training.throughput import peak_memory_mib
+
+__all__ = [
+    "choose_memory",
+    "measure_validation",
+    "objective",
+    "quick_validation",
+    "training_bar",
+    "training_metrics",
+]
+
+log = logging.getLogger(__name__)
+
+
+def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.Module, Source]:
+    """The loss, and what it is computed on: histories alone, or a mixture of tasks."""
+    language_model, settings = recommender.language_model, recommender.settings
+    normalization = settings.search.normalization
+    if not settings.tasks:
+        codes = recommender.semantic_ids.codes
+        levels = len(recommender.semantic_ids.codebook_sizes)
+        return (
+            NextItemLoss(language_model, codes, recommender.trie, normalization),
+            HistorySource(train, settings.training, settings.seed, levels),
+        )
+    packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
+    log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")
+    weight = settings.training.text_weight
+    return (
+        TaskLoss(language_model, recommender.trie, normalization, weight, packing),
+        TaskSource(
+            train,
+            recommender.renderer,
+            list(settings.tasks.values()),
+            language_model.prefix,
+            settings.training,
+            settings.seed,
+            packing,
+        ),
+    )
+
+
+def quick_validation(
+    recommender: GenerativeRecommender, valid: Cases
+) -> Callable[[], dict[str, float]] | None:
+    """Measure on a fixed draw of validation cases, with few beams; None where there is no case."""
+    if not len(valid):
+        log.warning("no user has a validation case: the last weights are kept, best or not")
+        return None
+    settings = recommender.settings
+    drawn = valid.draw(settings.validation_users, settings.seed)
+    quick = recommender.alone(settings.validation_beams)
+    return lambda: measure_validation(quick, drawn).metrics
+
+
+def choose_memory(
+    recommender: GenerativeRecommender, split: Split
+) -> tuple[GenerativeRecommender, dict[str, float]]:
+    """Choose what the log's counts weigh beside the language model, unless the settings say it.
+
+    Returns:
+        The recommender with that weight, and the validation ndcg@10 of every weight tried.
+    """
+    whole = recommender.settings
+    settings = whole.memory
+    cases = split.valid.draw(whole.validation_users, whole.seed)
+    if None not in (settings.weight, settings.text_weight) or not len(cases):
+        return recommender, {}
+    model = recommender.alone().rank(cases.histories, whole.search.widest, exclude_seen=True)
+    likeness = compare_texts(recommender.catalog.texts(whole.template), settings)
+    memory = Memory.of(split.train, len(recommender.catalog), settings, likeness)
+    chosen, found = choose_weights(model, memory, cases)
+    log.info(
+        "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f%s",
+        chosen.weight,
+        f", likeness of texts {chosen.text_weight:.2f}" if chosen.text_weight else "",
+        max(found.values()),
+        f", alone {found['0.0+0.0']:.4f}" if "0.0+0.0" in found else "",
+    )
+    remembering = replace(
+        recommender,
+        settings=whole.replace(memory=chosen),
+        likeness=likeness,
+        index=recommender.trie,
+    )
+    return remembering, {weights: round(ndcg, 6) for weights, ndcg in found.items()}
+
+
+def training_metrics(recommender: GenerativeRecommender, result: TrainingResult) -> dict[str, Any]:
+    """What a training says in ``metrics.json``: its curve, its speed, its cost."""
+    trainable, total = recommender.language_model.parameters()
+    return {
+        "training": {
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "stopped_early": result.stopped_early,
+            "curve": result.curve,
+        },
+        "throughput": result.throughput,
+        "parameters": {"trainable": trainable, "total": total},
+        "peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def measure_validation(recommender: GenerativeRecommender, cases: Cases) -> Evaluation:
+    """Evaluate on validation cases, as every fit does."""
+    protocol = Protocol(name=recommender.settings.split.protocol, split="valid", ks=(5, 10))
+    return evaluate(recommender, cases, protocol, len(recommender.catalog))
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[int, int, float], None]]:
+    """A bar with loss and time left, on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("training", total=None, loss=float("nan"))
+        smooth: list[float] = []
+
+        def report(step: int, total: int, loss: float) -> None:
+            smooth[:] = [loss if not smooth else 0.98 * smooth[0] + 0.02 * loss]
+            bar.update(task, completed=step, total=total, loss=smooth[0])
+
+        yield report

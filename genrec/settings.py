@@ -54,9 +54,11 @@ class SplitSettings(Settings):
         return self
 
     def apply(self, log: Interactions, seed: int) -> Split:
-        """Cut the log."""
+        """Cut the log; one that items were removed from, as it was cut before."""
         from genrec.data import split
 
+        if log.kept_split is not None:
+            return log.kept_split.split(log.histories)
         if self.protocol == "temporal":
             assert self.valid_from is not None
             assert self.test_from is not None

@@ -70,6 +70,11 @@ class CatalogChange:
     events: int = 0
     items: int = 0
 
+    def tell(self) -> None:
+        """Say it in the log."""
+        for line in self.lines():
+            log.info("%s", line)
+
     def lines(self) -> list[str]:
         """What to tell, one sentence each."""
         told = []
@@ -141,7 +146,9 @@ class FittedCatalog:
         for note in joined.notes:
             log.info("%s: %s", items.report.source, note)
         if not len(joined.new):
-            return self, CatalogChange(known=joined.known, items=len(self.catalog))
+            nothing = CatalogChange(known=joined.known, items=len(self.catalog))
+            nothing.tell()
+            return self, nothing
         self._require_room(len(joined.new))
         vectorizer, new_vectors = self.vectorizer.grown(joined.new, self.settings, vectors)
         semantic_ids = self._numbered(joined.new, new_vectors)
@@ -213,8 +220,7 @@ class FittedCatalog:
 
     def _recorded(self, change: CatalogChange) -> FittedCatalog:
         """With hashes of the data as it is now, and the change put on record and into the log."""
-        for line in change.lines():
-            log.info("%s", line)
+        change.tell()
         facts = data_facts(self.catalog, self.log)
         for name, fact in facts.items():
             fact["source"] = self.data.get(name, fact).get("source", fact["source"])

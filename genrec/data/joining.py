@@ -53,10 +53,9 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
     _require_same(catalog, items, table, known)
     new = table.take(pa.array(np.flatnonzero(known < 0)))
     whole = pa.concat_tables([catalog.table, new], promote_options="permissive")
-    source, new_source = catalog.report.source, items.report.source
     return Joined(
-        Catalog.from_table(whole, source=source),
-        Catalog.from_table(new.cast(whole.schema), source=new_source),
+        Catalog(whole, catalog.report),
+        Catalog(new.cast(whole.schema), items.report),
         int((known >= 0).sum()),
         notes,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.evaluation.baselines.cooccurrence import strongest
+from genrec.evaluation.selection import top_k
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -89,13 +90,10 @@ def _nearest_of(likeness: NDArray[np.float32], neighbors: int) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     rows, N = likeness.shape
-    kept = min(neighbors, N - 1)
-    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :kept]
-    values = np.take_along_axis(likeness, nearest, axis=1).clip(min=0.0)
-    places = (np.repeat(np.arange(rows), kept), nearest.ravel())
-    block = csr_matrix((values.ravel().astype(np.float32), places), shape=(rows, N))
-    block.eliminate_zeros()
-    return block
+    nearest = top_k(np.where(likeness > 0, likeness, -np.inf), min(neighbors, N - 1))
+    row, place = np.nonzero(nearest.items >= 0)
+    places = (row, nearest.items[row, place])
+    return csr_matrix((nearest.scores[row, place], places), shape=(rows, N))
 
 
 def _least_near(graph: csr_matrix, neighbors: int) -> NDArray[np.float32]:

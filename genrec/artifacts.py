@@ -1,19 +1,22 @@
 """Folders that are whole or absent, and that prove what they hold.
 
-A recommender is written into a temporary folder beside its target and renamed when it is complete. Its
-manifest, `recommender.json`, records the format version, settings, provenance and the SHA-256 of every
-file, its own included; a folder is opened only if all of them match.
+A recommender is written into a temporary folder beside its target and renamed when it is complete; one that
+stands there already changes places with it in one step. Its manifest, `recommender.json`, records the
+format version, settings, provenance and the SHA-256 of every file, its own included; a folder is opened
+only if all of them match.
 """
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +44,9 @@ MANIFEST = "recommender.json"
 BASELINE_MANIFEST = "baseline.json"
 JOINT_MANIFEST = "recommenders.json"
 FORMAT_VERSION = 1
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_REPLACED = "replaced"
 
 
 def genrec_version() -> str:
@@ -120,7 +126,13 @@ def _require_writable_parent(target: Path) -> None:
 
 @contextmanager
 def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a new folder that becomes `target` when the block ends, and vanishes if it fails."""
+    """Give a new folder that becomes `target` when the block ends, and vanishes if it fails.
+
+    Where one is replaced, `target` is the old folder or the new one at any moment, on Linux. On a system
+    that cannot exchange two folders, there is an instant at which the old one has another name; after a kill
+    in it, `read_manifest` says that name. Where `target` is a link, what it points at is replaced.
+    """
+    target = target.resolve() if target.is_symlink() else target
     require_free(target, overwrite=overwrite)
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
@@ -128,17 +140,42 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield building
         if target.exists():
-            old = Path(
-                tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.absolute().parent)
-            )
-            target.rename(old / "replaced")
-            building.rename(target)
-            shutil.rmtree(old)
+            _replace(target, building)
         else:
             building.rename(target)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+
+
+def _replace(target: Path, building: Path) -> None:
+    """Put `building` in the place of the folder `target`, and remove what stood there."""
+    if _exchanged(building, target):
+        shutil.rmtree(building)
+        return
+    old = Path(tempfile.mkdtemp(prefix=_old_prefix(target), dir=target.absolute().parent))
+    target.rename(old / _REPLACED)
+    try:
+        building.rename(target)
+    except OSError:
+        (old / _REPLACED).rename(target)
+        raise
+    finally:
+        shutil.rmtree(old)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False where the system cannot (see renameat2(2))."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    names = [os.fsencode(path.absolute()) for path in (one, other)]
+    return bool(rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
+
+
+def _old_prefix(target: Path) -> str:
+    return f".{target.name}.old."
 
 
 @contextmanager
@@ -166,9 +203,19 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write the manifest over everything that stands in `folder`, and over itself."""
-    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in _files(folder)}
+def write_manifest(
+    folder: Path, content: dict[str, Any], known: Mapping[str, str] | None = None
+) -> None:
+    """Write the manifest over everything that stands in `folder`, and over itself.
+
+    Args:
+        folder: complete but for the manifest.
+        content: what the manifest says beside versions and hashes.
+        known: hashes of files that need not be read again, by their name in `folder`.
+    """
+    known = known or {}
+    names = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    files = {name: known.get(name) or hash_file(path) for name, path in names.items()}
     document = {"format_version": FORMAT_VERSION} | content | {"files": files}
     files[MANIFEST] = _hash_document(document)
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -224,6 +271,14 @@ def _hash_document(document: dict[str, Any]) -> str:
 
 def _parse(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
+        left = sorted(
+            folder.absolute().parent.glob(f"{glob.escape(_old_prefix(folder))}*/{_REPLACED}")
+        )
+        if left:
+            raise RecommenderError(
+                f"{folder} was being replaced when the program was stopped; the folder as it was before is "
+                f"{left[-1]}: move it back to {folder}"
+            )
         raise RecommenderError(
             f"{folder} is not a folder: give the folder that 'genrec fit --out' made"
         )

@@ -15,6 +15,7 @@ import typer
 
 from genrec.errors import InputError
 from genrec.inputs import open_recommender, read_log, split_ids
+from genrec.items_cli import items_app
 from genrec.options import (
     Device,
     Dtype,
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(items_app)
 
 
 @app.callback(invoke_without_command=True)

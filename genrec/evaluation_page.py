@@ -30,6 +30,7 @@ LISTS = {
     "coverage": "share of the catalog that anyone is shown",
     "gini": "how unevenly these places are shared: 0 evenly, 1 by one item",
     "novelty": "surprise of a shown item, in bits, by its training events",
+    "cold_share": "share of a list's entries that are items without a training event",
     "category_diversity": "share of a list's pairs of items that are of different categories",
     "vector_diversity": "mean of 1 - cosine over a list's pairs of items",
 }

@@ -59,8 +59,9 @@ class Judge:
     def measure(self, rankers: Sequence[Ranker]) -> list[Evaluation]:
         """Evaluate rankers that were fitted on the same training part.
 
-        Beside accuracy: coverage, popularity bias, novelty by training events, diversity by the catalog's
-        categories where it has any, calibration, and the slices of `genrec.evaluation.slices`.
+        Beside accuracy: coverage, popularity bias, novelty by training events, the share of cold items,
+        diversity by the catalog's categories where it has any, calibration, and the slices of
+        `genrec.evaluation.slices`.
         """
         cases, N = self.cases, len(self.catalog)
         labels, times = self.catalog.labels(), same_time(self.log, cases)

@@ -25,6 +25,7 @@ from genrec.data.histories import Cases, Histories
 from genrec.errors import DataError
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
 from genrec.evaluation.baselines.recency import recency_weights
+from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.metrics import rank_of_target
 from genrec.evaluation.ranking import Ranking
@@ -33,7 +34,15 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Memory", "MemorySettings", "choose_weights", "compare_texts", "join", "mix"]
+__all__ = [
+    "Memory",
+    "MemorySettings",
+    "choose_weights",
+    "compare_new_texts",
+    "compare_texts",
+    "join",
+    "mix",
+]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """What `choose_weights` tries."""
@@ -99,7 +108,9 @@ class Memory:
         settings: MemorySettings,
         likeness: csr_matrix | None = None,
     ) -> Memory:
-        """Count the training histories; `likeness` is what `compare_texts` found."""
+        """Count the training histories; `likeness` is what `compare_texts` or `compare_new_texts` found."""
+        if likeness is not None:
+            likeness = nearest_only(likeness, settings.text_neighbors)
         return cls(CoOccurrence.fit(train, n_items, settings.counts), likeness, settings, n_items)
 
     def beside(self, histories: Histories) -> tuple[csr_matrix, NDArray[np.float64]]:
@@ -148,6 +159,24 @@ def compare_texts(texts: Sequence[str], settings: MemorySettings) -> csr_matrix 
         if stated is None:
             return None
         raise
+
+
+def compare_new_texts(
+    likeness: csr_matrix, texts: Sequence[str], settings: MemorySettings
+) -> csr_matrix:
+    """Extend the likeness of the first M items to all N, comparing the new ones alone with all.
+
+    Args:
+        likeness: `(M, M)`.
+        texts: of all N items.
+        settings: as `likeness` was made with.
+
+    Returns:
+        `(N, N)` (see `extended_graph`, which says how it differs from one made afresh).
+    """
+    return extended_graph(
+        likeness, TextNeighbors.from_texts(texts).vectors, settings.text_neighbors
+    )
 
 
 def join(

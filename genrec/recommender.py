@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,20 +16,13 @@ from genrec.artifacts import atomic_folder, provenance, read_manifest, write_man
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, Trie
-from genrec.errors import InputError
 from genrec.evaluation.ranking import Ranking
+from genrec.fitted_catalog import FittedCatalog
 from genrec.language_model import LanguageModel
+from genrec.language_model.tasks import preference_task
 from genrec.memory import Memory, compare_texts, mix
 from genrec.nearest_items import NearestItems
-from genrec.recommender_files import (
-    read_items,
-    read_likeness,
-    read_log,
-    write_catalog,
-    write_likeness,
-    write_log,
-)
-from genrec.request import check_count
+from genrec.request import check_count, check_request
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -75,7 +68,7 @@ class GenerativeRecommender:
         settings: everything that was set.
         log: the interactions it was fitted on, for evaluation; without user ids.
         metrics: validation metrics, training curve and costs of the fit.
-        data: where catalog and log came from, with their hashes.
+        data: where catalog and log came from, with their hashes; and how the catalog changed since.
         likeness: of the items' texts (see `genrec.memory`) where it is at hand; else it is computed.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
@@ -162,7 +155,7 @@ class GenerativeRecommender:
                 answered from the catalog's columns, or preferences were not learned.
         """
         check_count("k", k, "item")
-        _check_request(histories, allow, deny)
+        check_request(histories, allow, deny)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         found = self._best(indices, k, self._allowed(allow, deny, where), exclude_seen, preference)
@@ -188,7 +181,7 @@ class GenerativeRecommender:
         from genrec.titles import WritingSettings, write_titles
 
         check_count("n", n, "title")
-        _check_request(histories, None, ())
+        check_request(histories, None, ())
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
         return write_titles(self, indices, n, settings or WritingSettings())
 
@@ -220,10 +213,54 @@ class GenerativeRecommender:
         if self.settings.memory.silent:
             return None
         train = self.settings.split.apply(self.log, self.settings.seed).train
+        self._compare_texts()
+        return Memory.of(train, len(self.catalog), self.settings.memory, self.likeness)
+
+    def add_items(
+        self, items: Catalog, vectors: Sequence[str | Path] = ()
+    ) -> GenerativeRecommender:
+        """A recommender of a grown catalog: nothing is trained, and this one stays as it is.
+
+        Items that are there keep their semantic IDs. New ones get theirs from vectorizer and item tokenizer
+        as they are; where a tuple is held, the new item takes a free one by the collision policy of the fit.
+        The collaborative part of a new item's vector is that of the nearest items by text. Counts know
+        nothing of new items until a fit; likeness of texts does (see `genrec.memory.compare_new_texts`).
+
+        Args:
+            items: the new ones. A column of the catalog that they lack is missing for them; a row that
+                repeats an item of the catalog word for word is passed over.
+            vectors: where the fit read vectors of your own: as many files with those of the new items.
+
+        Raises:
+            InputError: a column that the catalog lacks, or of another type; an id of the catalog with other
+                text; no codes left; a collision under the policy ``refuse``.
+        """
+        fitted, _ = self.fitted_catalog().add(items, vectors)
+        return replace(self, **vars(fitted), index=None)
+
+    def remove_items(self, item_ids: Sequence[str]) -> GenerativeRecommender:
+        """A recommender without some items: nothing is trained, and this one stays as it is.
+
+        Their events leave the log, and their codes become free. What is left of the log stays in the part
+        of the split that it was in (see `genrec.data.kept_split`). Items added and removed leave no trace.
+
+        Raises:
+            InputError: an id is not in the catalog, there is none, or no item would be left.
+        """
+        fitted, _ = self.fitted_catalog().remove(item_ids)
+        return replace(self, **vars(fitted), index=None)
+
+    def fitted_catalog(self) -> FittedCatalog:
+        """All that follows the catalog: the language model and its metrics do not."""
+        self._compare_texts()
+        names = (part.name for part in fields(FittedCatalog))
+        return FittedCatalog(**{name: getattr(self, name) for name in names})
+
+    def _compare_texts(self) -> None:
+        """Find out which texts are alike, if that has weight and is not known."""
         if self.settings.memory.text_weight and self.likeness is None:
             texts = self.catalog.texts(self.settings.template)
             self.likeness = compare_texts(texts, self.settings.memory)
-        return Memory.of(train, len(self.catalog), self.settings.memory, self.likeness)
 
     def alone(self, beams: int | None = None) -> GenerativeRecommender:
         """The language model without its memory (nothing is copied), maybe with another number of beams."""
@@ -240,15 +277,7 @@ class GenerativeRecommender:
             InputError: the folder exists (and `overwrite` is False) or cannot be written.
         """
         with atomic_folder(Path(folder), overwrite=overwrite) as building:
-            write_catalog(self.catalog, self.semantic_ids, building / "catalog.parquet")
-            self.trie.save(building / "trie.safetensors")
-            write_log(self.log, building / "interactions.parquet")
-            if (
-                self.settings.memory.text_weight
-                and self.memory
-                and self.memory.likeness is not None
-            ):
-                write_likeness(self.memory.likeness, building / "likeness.safetensors")
+            self.fitted_catalog().write(building, self.trie)
             self.item_tokenizer.save(building / "item_tokenizer")
             self.vectorizer.save(building)
             self.language_model.save(building / "language_model")
@@ -289,8 +318,6 @@ class GenerativeRecommender:
                 pretrained model of its adapter is.
         """
         from genrec.config import validate
-        from genrec.semantic_ids.building import load_any
-        from genrec.vectorizer import Vectorizer
 
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -298,26 +325,19 @@ class GenerativeRecommender:
         if base is not None:
             moved = settings.language_model.replace(backbone=base)
             settings = settings.replace(language_model=moved)
-        catalog, semantic_ids = read_items(folder / "catalog.parquet", manifest["semantic_ids"])
+        fitted = FittedCatalog.read(folder, manifest, settings)
         language_model = LanguageModel.load(
             folder / "language_model",
             settings.language_model,
-            semantic_ids.codebook_sizes,
+            fitted.semantic_ids.codebook_sizes,
             merged=merged,
         )
         language_model.to(settings.replace(device=device).torch_device(), dtype)
         return cls(
-            catalog,
-            semantic_ids,
-            load_any(folder / "item_tokenizer"),
-            Vectorizer.load(folder),
-            language_model,
-            settings,
-            read_log(folder / "interactions.parquet", catalog),
-            json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
-            manifest["data"],
-            likeness=read_likeness(folder / "likeness.safetensors"),
+            language_model=language_model,
+            metrics=json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
             index=Trie.load(index) if (index := folder / "trie.safetensors").exists() else None,
+            **vars(fitted),
         )
 
     def _best(
@@ -364,14 +384,7 @@ class GenerativeRecommender:
 
     def _asked(self, histories: Histories, preference: str) -> list[NDArray[np.int64]]:
         """LM tokens of histories and a preference in words, as the task that learned it asks."""
-        tasks = self.settings.tasks.values()
-        steered = [t for t in tasks if t.takes_preference and t.answer.strip() == "{item}"]
-        if not steered:
-            raise InputError(
-                "this recommender has not learned preferences in words: fit it with a language model that "
-                "knows words (language_model.backbone=…) and tasks.preference=0.3, or filter with where"
-            )
-        task = steered[0].replace(prompts=steered[0].prompts[:1])
+        task = preference_task(self.settings.tasks.values())
         newest = histories.last(self.settings.training.max_items)
         asked = [self.renderer.prompt(task, history, preference=preference) for history in newest]
         return [np.array(tokens, np.int64) for tokens in self.renderer.tokens(asked)]
@@ -384,16 +397,3 @@ class GenerativeRecommender:
         ]
         ids, titles = self.catalog.item_ids, self.catalog.titles
         return [Recommendation(ids[item], titles[item], score) for item, score in found]
-
-
-def _check_request(
-    histories: Sequence[Sequence[str]], allow: Sequence[str] | None, deny: Sequence[str]
-) -> None:
-    if isinstance(allow, str) or isinstance(deny, str):
-        raise InputError("allow and deny must be lists of item ids, such as ['id1', 'id2']")
-    if isinstance(histories, str) or any(
-        not hasattr(h, "__len__") or isinstance(h, str) for h in histories
-    ):
-        raise InputError(
-            "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
-        )

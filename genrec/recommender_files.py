@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,11 +68,15 @@ def write_log(log: Interactions, path: Path) -> None:
     columns: dict[str, NDArray[Any]] = {"items": log.histories.items}
     if log.timestamps is not None:
         columns["timestamps"] = log.timestamps
+    if log.kept_split is not None:
+        columns["parts"] = log.kept_split.parts
     lists = {
         name: pa.LargeListArray.from_arrays(offsets, pa.array(v)) for name, v in columns.items()
     }
-    unit = {"timestamp_unit": log.timestamp_unit} if log.timestamp_unit else None
-    pq.write_table(pa.table(lists, metadata=unit), path, compression="zstd")
+    facts = {"timestamp_unit": log.timestamp_unit} if log.timestamp_unit else {}
+    if log.kept_split is not None:
+        facts["split"] = log.kept_split.protocol
+    pq.write_table(pa.table(lists, metadata=facts or None), path, compression="zstd")
 
 
 def read_log(path: Path, catalog: Catalog) -> Interactions:
@@ -83,6 +88,7 @@ def read_log(path: Path, catalog: Catalog) -> Interactions:
     import pyarrow.parquet as pq
 
     from genrec.data.interactions import Interactions
+    from genrec.data.kept_split import KeptSplit
 
     table = pq.read_table(path)
     items = table["items"].combine_chunks()
@@ -91,10 +97,15 @@ def read_log(path: Path, catalog: Catalog) -> Interactions:
         raise RecommenderError(f"{path} names items that the catalog does not have")
     lengths = np.diff(items.offsets.to_numpy())
     histories = Histories(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    has_times = "timestamps" in table.column_names
-    times = table["timestamps"].combine_chunks().flatten().to_numpy() if has_times else None
-    unit = (table.schema.metadata or {}).get(b"timestamp_unit")
-    return Interactions.of_histories(catalog, histories, times, unit.decode() if unit else None)
+    flat = {name: table[name].combine_chunks().flatten().to_numpy() for name in table.column_names}
+    facts = table.schema.metadata or {}
+    unit = facts.get(b"timestamp_unit")
+    log = Interactions.of_histories(
+        catalog, histories, flat.get("timestamps"), unit.decode() if unit else None
+    )
+    if "parts" not in flat:
+        return log
+    return replace(log, kept_split=KeptSplit(facts[b"split"].decode(), flat["parts"]))
 
 
 def write_likeness(likeness: csr_matrix, path: Path) -> None:

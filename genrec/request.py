@@ -17,7 +17,7 @@ from genrec.errors import DataError, InputError
 if TYPE_CHECKING:
     from genrec.data.catalog import Catalog
 
-__all__ = ["Request", "check_count", "read_ids", "read_request"]
+__all__ = ["Request", "check_count", "check_request", "read_ids", "read_request"]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,24 @@ def check_count(name: str, count: int, things: str) -> None:
         wanted = 0
     if wanted < 1:
         raise InputError(f"{name} = {count!r}: ask for at least 1 {things}, as a whole number")
+
+
+def check_request(
+    histories: Sequence[Sequence[str]], allow: Sequence[str] | None, deny: Sequence[str]
+) -> None:
+    """Refuse what is no list of item ids.
+
+    Raises:
+        InputError: says which argument.
+    """
+    if isinstance(allow, str) or isinstance(deny, str):
+        raise InputError("allow and deny must be lists of item ids, such as ['id1', 'id2']")
+    if isinstance(histories, str) or any(
+        not hasattr(h, "__len__") or isinstance(h, str) for h in histories
+    ):
+        raise InputError(
+            "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
+        )
 
 
 def read_request(

@@ -57,7 +57,9 @@ class SplitSettings(Settings):
         return self
 
     def apply(self, log: Interactions, seed: int) -> Split:
-        """Cut the log."""
+        """Cut the log; one that items were removed from, as it was cut before."""
+        if log.kept_split is not None:
+            return log.kept_split.split(log.histories)
         from genrec.data.split import with_fewer_users
 
         return with_fewer_users(self._whole(log, seed), self.train_share, seed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +31,7 @@ from genrec.encoders import (
     make_encoder,
 )
 from genrec.encoders.settings import EncoderSettings
-from genrec.errors import DataError, RecommenderError
+from genrec.errors import DataError, InputError, RecommenderError
 from genrec.semantic_ids.collaborative import CollaborativeSignal
 from genrec.settings import FitSettings
 
@@ -89,13 +90,50 @@ class Vectorizer:
             return content
         return self.signal.transform(content, np.arange(len(catalog)))
 
+    def grown(
+        self, items: Catalog, settings: FitSettings, vectors: Sequence[str | Path] = ()
+    ) -> tuple[Vectorizer, NDArray[np.float32]]:
+        """The same vectorizer for a catalog with new items at its end, and their vectors `(M, D)`.
+
+        Nothing is fitted: texts and images go through the encoders as they are, and the collaborative part is
+        that of the nearest items by text.
+
+        Args:
+            items: the M new ones.
+            settings: of the fit.
+            vectors: a file of the new items' vectors for each of `settings.vectors`, in their order.
+
+        Raises:
+            InputError: too many or too few files, or one of another dimension.
+        """
+        files = _files_of(settings.vectors, vectors)
+        tables = [*_of_images(settings.encoder, items), *_of_files(files, items)]
+        for table, before in zip(tables, self.given, strict=True):
+            _require_dimension(table.shape[1], before.shape[1], files)
+        content = Vectorizer(self.encoder, tuple(tables), None).vectors(items, settings)
+        given = tuple(np.concatenate(pair) for pair in zip(self.given, tables, strict=True))
+        if self.signal is None:
+            return Vectorizer(self.encoder, given, None), content
+        known = np.arange(self.signal.items)
+        signal = self.signal.following(np.append(known, np.full(len(items), -1)))
+        return Vectorizer(self.encoder, given, signal), self.signal.transform(content)
+
+    def reduced(self, kept: NDArray[np.int64]) -> Vectorizer:
+        """The same vectorizer for the items `(N',)` of its catalog that stay."""
+        signal = None if self.signal is None else self.signal.following(kept)
+        return Vectorizer(self.encoder, tuple(table[kept] for table in self.given), signal)
+
     def save(self, folder: Path) -> None:
         """Write the parts into `folder`, made if absent."""
-        from safetensors.numpy import save_file
-
         folder.mkdir(parents=True, exist_ok=True)
         if self.encoder is not None:
             self.encoder.save(folder / "encoder")
+        self.save_items(folder)
+
+    def save_items(self, folder: Path) -> None:
+        """Write what other items change: all but the encoder."""
+        from safetensors.numpy import save_file
+
         if self.given:
             named = {f"source.{i}": np.ascontiguousarray(t) for i, t in enumerate(self.given)}
             save_file(named, folder / _GIVEN)
@@ -123,6 +161,34 @@ class Vectorizer:
             load_encoder(encoder) if encoder.is_dir() else None,
             given,
             CollaborativeSignal.load(signal) if signal.is_dir() else None,
+        )
+
+
+def _files_of(
+    fitted: tuple[VectorFile, ...], paths: Sequence[str | Path]
+) -> tuple[VectorFile, ...]:
+    """The fit's files of vectors with others in their place, weights and columns alike."""
+    if len(fitted) == len(paths):
+        pairs = zip(fitted, paths, strict=True)
+        return tuple(file.replace(path=Path(path), ids=None) for file, path in pairs)
+    if not fitted:
+        raise InputError(
+            "the recommender was fitted without vectors of your own, and so can use none of new items: leave "
+            "--vectors out"
+        )
+    names = ", ".join(file.path.name for file in fitted)
+    raise InputError(
+        f"the recommender was fitted with vectors of your own ({names}); give those of the new items in the "
+        f"same order, one --vectors FILE for each: {len(fitted)} wanted, {len(paths)} given"
+    )
+
+
+def _require_dimension(found: int, wanted: int, files: tuple[VectorFile, ...]) -> None:
+    if found != wanted:
+        names = ", ".join(str(file.path) for file in files) or "encoder.image_model"
+        raise InputError(
+            f"{names}: vectors of {found} dimensions where the recommender was fitted on {wanted}; make "
+            "them with the same model"
         )
 
 

@@ -81,6 +81,78 @@ def test_a_failed_replacement_keeps_the_old_folder(folder):
     assert artifacts.read_manifest(folder)["data"] == {"rows": 3}
 
 
+MOMENTS = {
+    "half built": "(building / 'half').write_text('half'); die()",
+    "built": "artifacts._replace = die",
+    "exchanged": "artifacts.shutil.rmtree = die",
+    "half removed": "artifacts.shutil.rmtree = lambda path: ((path / 'words.txt').unlink(), die())",
+}
+
+
+def replaced_and_killed(folder, moment):
+    """Replace the folder in a process that kills itself at some moment."""
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from genrec import artifacts\n"
+        "die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with artifacts.atomic_folder(Path(sys.argv[1]), overwrite=True) as building:\n"
+        "    (building / 'words.txt').write_text('new')\n"
+        "    artifacts.write_manifest(building, {'data': {'rows': 4}})\n"
+        f"    {moment}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_while_replacing_leaves_the_old_folder_or_the_new_one(folder, moment):
+    replaced_and_killed(folder, MOMENTS[moment])
+    rows = artifacts.read_manifest(folder)["data"]["rows"]
+    assert rows == (3 if "built" in moment else 4)
+    with artifacts.atomic_folder(folder, overwrite=True) as building:
+        artifacts.write_manifest(building, {"data": {"rows": 5}})
+    assert artifacts.read_manifest(folder)["data"]["rows"] == 5
+
+
+def test_where_folders_cannot_be_exchanged_the_old_one_is_found(folder):
+    code = (
+        "artifacts._exchanged = lambda *_: False; rename = Path.rename; "
+        "Path.rename = lambda path, to: die() if path == building else rename(path, to)"
+    )
+    replaced_and_killed(folder, code)
+    assert not folder.exists()
+    with pytest.raises(RecommenderError, match="was being replaced when") as said:
+        artifacts.read_manifest(folder)
+    [old] = folder.parent.glob(".made.old.*/replaced")
+    assert str(old) in str(said.value)
+    old.rename(folder)
+    assert artifacts.read_manifest(folder)["data"]["rows"] == 3
+
+
+def test_without_an_exchange_a_folder_is_replaced_all_the_same(folder, monkeypatch):
+    monkeypatch.setattr(artifacts, "_exchanged", lambda *_: False)
+    with artifacts.atomic_folder(folder, overwrite=True) as building:
+        (building / "new").write_text("new")
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert [path.name for path in folder.parent.iterdir()] == ["made"]
+
+
+def test_a_link_to_a_folder_stays_one(folder, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    with artifacts.atomic_folder(link, overwrite=True) as building:
+        (building / "new").write_text("new")
+    assert link.is_symlink()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_known_hashes_are_not_computed_again(folder):
+    artifacts.write_manifest(folder, {}, known={"words.txt": "0" * 64})
+    with pytest.raises(RecommenderError, match=r"words\.txt is not the file"):
+        artifacts.read_manifest(folder)
+
+
 def test_looking_whether_a_target_is_free_makes_nothing(folder, tmp_path):
     artifacts.require_free(tmp_path / "a" / "b" / "c")
     artifacts.require_file(tmp_path / "a" / "b.json")

@@ -372,6 +372,54 @@ BAD = {
     "report against something else": Bad(
         "inspect {rec} --against .", (". is not a recommender: it has no recommender.json",)
     ),
+    # items
+    "items add to no recommender": Bad(
+        "items add . --items items.csv", (". is not a recommender: it has no recommender.json",)
+    ),
+    "items add without a file": Bad("items add {rec}", ("Missing option '--items'",)),
+    "no new items": Bad(
+        "items add {rec} --items n.csv", ("n.csv: no rows",), {"n.csv": "item_id,title\n"}
+    ),
+    "one new id, two items": Bad(
+        "items add {rec} --items n.csv",
+        ("n.csv, row 2, column 'item_id', value 'x'", "row 1 with another title"),
+        {"n.csv": "item_id,title\nx,Tent\nx,Stove\n"},
+    ),
+    "new items under an old id": Bad(
+        "items add {rec} --items n.csv",
+        ("n.csv, column 'item_id', value 'P0001'", "has this item already, with another title"),
+        {"n.csv": "item_id,title\nx,Tent\nP0001,Stove\n"},
+    ),
+    "new items with another column": Bad(
+        "items add {rec} --items n.csv",
+        ("n.csv, column 'brands'", "no such column; did you mean 'brand'?"),
+        {"n.csv": "item_id,brands\nx,Acme\n"},
+    ),
+    "new items without ids": Bad(
+        "items add {rec} --items items.csv --item-id asin", ("items.csv, column 'asin'", "found")
+    ),
+    "new items into a folder that is there": Bad(
+        "items add {rec} --items items.csv --out .", (". exists already", "leave it out to change")
+    ),
+    "new items with vectors nobody reads": Bad(
+        "items add {rec} --items items.csv --vectors v.npy",
+        ("fitted without vectors of your own",),
+        {"v.npy": npy([[1.0]] * 5)},
+    ),
+    "an unknown item to remove": Bad(
+        "items remove {rec} --ids P0001,P0002x",
+        ("'P0002x'", "item id 2 of 2 is not in the catalog", "similar ids: 'P0002'"),
+    ),
+    "an unknown item in a file to remove": Bad(
+        "items remove {rec} --ids @gone.txt",
+        ("gone.txt, line 2, value 'x'", "not in the catalog"),
+        {"gone.txt": "P0001\nx\n"},
+    ),
+    "nothing to remove": Bad("items remove {rec} --ids ,", ("no item to remove",)),
+    "remove from no recommender": Bad(
+        "items remove runs/shop --ids a1", ("runs/shop is not a folder", "genrec fit --out")
+    ),
+    "unknown command of items": Bad("items delete {rec}", ("No such command 'delete'",)),
     "demo's folder exists": Bad("demo --out out", ("out exists already",), {"out/x": "mine"}),
 }
 

@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 
 from genrec.data.histories import Cases, Histories
 from genrec.errors import DataError
-from genrec.evaluation.baselines import text_neighbors
+from genrec.evaluation.baselines import text_graph
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
 from genrec.memory import Memory, MemorySettings, choose_weights, compare_texts, join, mix
@@ -118,7 +118,7 @@ def test_what_says_nothing_leaves_its_share_to_the_model():
 def test_likeness_of_texts_is_that_of_the_neighbours(monkeypatch):
     texts = ["red wool hat", "red wool scarf", "blue sea", "blue sea deep", "red wool hat"]
     neighbors = TextNeighbors.from_texts(texts)
-    monkeypatch.setattr(text_neighbors, "CELLS", 11)  # two rows at once
+    monkeypatch.setattr(text_graph, "CELLS", 11)  # two rows at once
     likeness, everything = neighbors.graph(2).toarray(), neighbors.vectors
     cosines = np.round((everything @ everything.T).toarray(), 6)
     np.fill_diagonal(cosines, 0)

@@ -66,6 +66,11 @@ def check_genrec(arguments):
     rest = [*root._protected_args, *root.args]
     name, command, rest = group.resolve_command(root, rest)
     context = command.make_context(name, rest, parent=root)
+    while isinstance(command, type(group)):  # commands of commands, such as items add
+        name, command, rest = command.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
+        context = command.make_context(name, rest, parent=context)
     if name == "fit":
         words = context.params["settings"] or []
         parse_overrides(words)

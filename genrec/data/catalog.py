@@ -92,6 +92,10 @@ class Catalog:
 
         pq.write_table(self.table, path, compression="zstd")
 
+    def take(self, items: NDArray[np.integer[Any]]) -> Catalog:
+        """Return a catalog of the items at the given indices, in that order."""
+        return Catalog(self.table.take(items), self.report)
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from genrec.data.catalog import Catalog
 from genrec.data.events import Events, InteractionColumns, LogPolicy, read_events
 from genrec.data.histories import Histories
+from genrec.data.kept_split import KeptSplit
 from genrec.data.readers import ReadReport, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from genrec.data.split import Split
 
 __all__ = ["InteractionColumns", "Interactions", "LogPolicy"]
 
@@ -31,6 +34,7 @@ class Interactions:
         timestamp_unit: ``"us"`` (microseconds since 1970, UTC) if the log held dates, otherwise
             None: the source's own unit.
         report: what was read and dropped.
+        kept_split: how it was cut before items were removed; None where none ever was.
     """
 
     catalog: Catalog
@@ -39,6 +43,7 @@ class Interactions:
     timestamp_unit: str | None
     report: ReadReport
     _user_ids: pa.Array
+    kept_split: KeptSplit | None = None
 
     @classmethod
     def read(
@@ -94,6 +99,26 @@ class Interactions:
         report = ReadReport("memory", len(histories.items), len(histories.items))
         user_ids = pa.array([str(user) for user in range(len(histories))], pa.string())
         return cls(catalog, histories, timestamps, timestamp_unit, report, user_ids)
+
+    def without(self, kept: NDArray[np.bool_], catalog: Catalog, split: Split) -> Interactions:
+        """Take the events of removed items out; a user may be left with none.
+
+        Args:
+            kept: `(N,)` which items of this log's catalog stay.
+            catalog: these items, in the same order.
+            split: how this log is cut; what stays remains in its part (see `KeptSplit`).
+        """
+        stays = kept[self.histories.items]
+        index = np.cumsum(kept, dtype=np.int32) - 1
+        running = np.concatenate([[0], np.cumsum(stays)]).astype(np.int64)
+        items, offsets = self.histories.items[stays], running[self.histories.offsets]
+        return replace(
+            self,
+            catalog=catalog,
+            histories=Histories(index[items].astype(np.int32), offsets),
+            timestamps=None if self.timestamps is None else self.timestamps[stays],
+            kept_split=KeptSplit.of(split, self.histories).take(stays),
+        )
 
     def __len__(self) -> int:
         return len(self.histories.items)

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from genrec.data.histories import Cases, Histories
 from genrec.errors import InputError
-from genrec.evaluation.list_metrics import category_diversity, novelty, vector_diversity
+from genrec.evaluation.list_metrics import (
+    category_diversity,
+    cold_share,
+    novelty,
+    vector_diversity,
+)
 from genrec.evaluation.slices import slices_of
 
 __all__ = ["Context"]
@@ -22,7 +27,8 @@ class Context:
     """Facts that add metrics and slices; whatever is None adds nothing.
 
     Attributes:
-        counts: `(N,)` training events of each item; adds ``novelty``.
+        counts: `(N,)` training events of each item; adds ``novelty``, and
+            ``cold_share`` where an item has none.
         labels: `(N,)` category of each item, -1 for none; adds ``category_diversity``.
         vectors: `(N, D)` vectors of the items; adds ``vector_diversity``.
         slices: `(C,)` marks of the cases of each slice.
@@ -71,6 +77,8 @@ class Context:
             top = items[:, :k]
             if self.counts is not None:
                 found[f"novelty@{k}"] = novelty(top, self.counts)
+                if not self.counts.all():
+                    found[f"cold_share@{k}"] = cold_share(top, self.counts)
             if self.labels is not None:
                 found[f"category_diversity@{k}"] = category_diversity(top, self.labels)
             if self.vectors is not None:

@@ -1,4 +1,4 @@
-"""What a list is like, whether or not it holds the target: novelty, diversity, concentration.
+"""What a list is like, whether or not it holds the target: novelty, cold items, diversity, concentration.
 
 All are read from the list as it was returned; where scores tie, the ranker's own order counts here.
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["category_diversity", "exposure", "gini", "novelty", "vector_diversity"]
+__all__ = ["category_diversity", "cold_share", "exposure", "gini", "novelty", "vector_diversity"]
 
 CELLS = 2**22
 
@@ -41,6 +41,26 @@ def novelty(
     valid = _valid(items, len(counts))
     total = np.where(valid, surprise[np.where(valid, items, 0)], 0.0).sum(axis=1)
     return np.asarray(total / np.maximum(valid.sum(axis=1), 1), np.float64)
+
+
+def cold_share(
+    items: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """Return the share of each list's entries that are items without a training event.
+
+    Args:
+        items: `(C, k)` catalog indices; anything outside the catalog is left out.
+        counts: `(N,)` training events of each item.
+
+    Returns:
+        `(C,)`, 0 for an empty list.
+
+    >>> cold_share(np.array([[0, 1, 2], [1, -1, -1], [-1, -1, -1]]), np.array([3, 0, 2])).round(3).tolist()
+    [0.333, 1.0, 0.0]
+    """
+    valid = _valid(items, len(counts))
+    cold = valid & (counts[np.where(valid, items, 0)] == 0)
+    return np.asarray(cold.sum(axis=1) / np.maximum(valid.sum(axis=1), 1), np.float64)
 
 
 def category_diversity(

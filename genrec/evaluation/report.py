@@ -18,8 +18,13 @@ SHOWN = ("recall", "ndcg", "coverage")
 
 
 def shown_metrics(evaluation: Evaluation) -> list[str]:
-    """Return the metrics that a table of a screen's width has room for: recall, ndcg, coverage."""
-    return [f"{name}@{k}" for name in SHOWN for k in evaluation.protocol.ks]
+    """Return the metrics that a table of a screen's width has room for: recall, ndcg, coverage.
+
+    Where items have no training event, how much of the longest list they fill stands beside them.
+    """
+    shown = [f"{name}@{k}" for name in SHOWN for k in evaluation.protocol.ks]
+    cold = f"cold_share@{max(evaluation.protocol.ks)}"
+    return [*shown, cold] if cold in evaluation.metrics else shown
 
 
 def rich_table(

@@ -8,6 +8,7 @@ filled in by one renderer, `genrec.language_model.prompts`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -16,8 +17,16 @@ from pydantic import Field, field_validator
 
 from genrec.config import Settings
 from genrec.data.readers import nearest
+from genrec.errors import InputError
 
-__all__ = ["PLACEHOLDER", "PromptSettings", "Task", "builtin_tasks", "resolve_tasks"]
+__all__ = [
+    "PLACEHOLDER",
+    "PromptSettings",
+    "Task",
+    "builtin_tasks",
+    "preference_task",
+    "resolve_tasks",
+]
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _HISTORY = ("history", "history.titles")
@@ -109,3 +118,18 @@ def resolve_tasks(wanted: Any) -> Any:
         elif task:
             resolved[name] = known[name].model_dump() | {"weight": task}
     return resolved
+
+
+def preference_task(tasks: Iterable[Task]) -> Task:
+    """The task that answers a preference in words with an item, and one way to ask for it.
+
+    Raises:
+        InputError: none does.
+    """
+    steered = [t for t in tasks if t.takes_preference and t.answer.strip() == "{item}"]
+    if not steered:
+        raise InputError(
+            "this recommender has not learned preferences in words: fit it with a language model that "
+            "knows words (language_model.backbone=…) and tasks.preference=0.3, or filter with where"
+        )
+    return steered[0].replace(prompts=steered[0].prompts[:1])

@@ -118,6 +118,11 @@ class CollaborativeSignal:
         signal = len(state["signal.center"]) if self.settings.joins else 0
         return len(state["text.center"]) + signal
 
+    @property
+    def items(self) -> int:
+        """N, the size of the catalog that it is for."""
+        return len(self._fitted()["item.row"])
+
     def transform(
         self,
         text_vectors: NDArray[np.float32],
@@ -162,6 +167,17 @@ class CollaborativeSignal:
         targets = np.zeros((len(row), signal.shape[1]), np.float32)
         targets[row >= 0] = signal[row[row >= 0]]
         return targets
+
+    def following(self, items: NDArray[np.int64]) -> CollaborativeSignal:
+        """The same signal for a catalog of other items.
+
+        Args:
+            items: `(N',)` each item's index in the catalog that this one is for, -1 for a new item.
+        """
+        row, found = self._fitted()["item.row"], CollaborativeSignal(self.settings)
+        known = np.where(items >= 0, row[items], -1).astype(np.int32)
+        found._state = self._state | {"item.row": known}
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` into `folder`, made if absent."""
@@ -214,7 +230,7 @@ class CollaborativeSignal:
 
     def _checked(self, item_indices: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:
         indices = np.asarray(item_indices, dtype=np.int64)
-        known = len(self._state["item.row"])
+        known = self.items
         if indices.shape != (count,) or indices.max(initial=-1) >= known:
             raise InputError(
                 f"item_indices must be {count} numbers below {known} (-1 for a new item)"

@@ -18,6 +18,7 @@ from genrec.config import Settings
 from genrec.data.histories import Histories
 from genrec.errors import DataError
 from genrec.evaluation.baselines.recency import Recency, recency_weights
+from genrec.evaluation.baselines.text_graph import nearest_graph
 from genrec.evaluation.ranking import Ranking, rank_chunks
 from genrec.evaluation.selection import top_k
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 __all__ = ["TextNeighbors", "TextNeighborsConfig"]
-
-CELLS = 2**24
-"""Cosines of `TextNeighbors.graph` held at once: 64 MiB."""
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 
@@ -106,24 +104,5 @@ class TextNeighbors:
         return np.asarray(np.round(dense, 6))
 
     def graph(self, neighbors: int) -> csr_matrix:
-        """Each item's nearest others, `(N, N)` cosines above 0, at most `neighbors` a row.
-
-        All items are compared with all, so time grows with the square of N; what is kept is bounded.
-        """
-        from scipy.sparse import csr_matrix, vstack
-
-        N, blocks = self.vectors.shape[0], []
-        kept, step = min(neighbors, N - 1), max(1, CELLS // N)
-        for start in range(0, N, step):
-            product = self.vectors[start : start + step] @ self.vectors.T
-            dense = product.toarray() if hasattr(product, "toarray") else product
-            likeness = np.round(dense, 6)  # as in `_similarities`
-            rows = len(likeness)
-            likeness[np.arange(rows), np.arange(start, start + rows)] = 0.0
-            nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :kept]
-            values = np.take_along_axis(likeness, nearest, axis=1).clip(min=0.0)
-            places = (np.repeat(np.arange(rows), kept), nearest.ravel())
-            block = csr_matrix((values.ravel().astype(np.float32), places), shape=(rows, N))
-            block.eliminate_zeros()
-            blocks.append(block)
-        return vstack(blocks).tocsr()
+        """Each item's nearest others, `(N, N)` (see `genrec.evaluation.baselines.text_graph`)."""
+        return nearest_graph(self.vectors, neighbors)

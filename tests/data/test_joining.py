@@ -1,0 +1,67 @@
+"""New items behind a catalog: same columns, other ids."""
+
+import pyarrow as pa
+import pytest
+
+from genrec.data import Catalog
+from genrec.data.joining import join_items
+from genrec.errors import DataError
+
+
+def catalog_of(**columns):
+    return Catalog.from_table(pa.table(columns), source="new.csv")
+
+
+@pytest.fixture
+def catalog():
+    return catalog_of(item_id=["a", "b"], title=["Tent", None], price=[5, 7], tags=[["x"], None])
+
+
+def test_new_items_stand_behind_the_old_ones(catalog):
+    items = catalog_of(price=[9, 1], title=["Rope", "Cup"], item_id=["c", "d"])
+    joined = join_items(catalog, items)
+    assert joined.whole.table.slice(0, 2).equals(catalog.table)
+    assert joined.whole.table.slice(2).to_pylist() == [
+        {"item_id": "c", "title": "Rope", "price": 9, "tags": None},
+        {"item_id": "d", "title": "Cup", "price": 1, "tags": None},
+    ]
+    assert joined.new.table.equals(joined.whole.table.slice(2).combine_chunks())
+    assert joined.known == 0
+    assert joined.notes == ("without tags: missing for the new items",)
+
+
+def test_a_file_added_twice_is_added_once(catalog):
+    items = catalog_of(item_id=["b", "c"], title=[None, "Cup"], price=[7, 7], tags=[None, ["y"]])
+    once = join_items(catalog, items)
+    assert (once.new.item_ids, once.known) == (["c"], 1)
+    again = join_items(once.whole, items)
+    assert (len(again.new), again.known) == (0, 2)
+    assert again.whole.table.equals(once.whole.table)
+
+
+def test_decimal_prices_may_follow_whole_ones(catalog):
+    joined = join_items(catalog, catalog_of(item_id=["c"], title=["Cup"], price=[1.5]))
+    assert joined.whole.table["price"].to_pylist() == [5.0, 7.0, 1.5]
+    assert joined.whole.texts()[:2] == catalog.texts(), "the old items read as they did"
+    assert joined.whole.where(["price<6"]).tolist() == [0, 2]
+
+
+def test_a_column_that_was_empty_so_far_may_be_filled():
+    empty = catalog_of(item_id=["a"], title=["Tent"], brand=pa.nulls(1))
+    joined = join_items(empty, catalog_of(item_id=["b"], title=["Cup"], brand=["Acme"]))
+    assert joined.whole.table["brand"].to_pylist() == [None, "Acme"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"prices": [3]}, r"new.csv, column 'prices': .* did you mean 'price'\?.*item_id, title"),
+        ({"price": ["cheap"]}, r"new.csv, column 'price': the catalog holds int64.*string"),
+        ({"tags": ["x"]}, r"column 'tags': the catalog holds list"),
+        ({"item_id": ["a"]}, r"column 'item_id', value 'a': .*another title, price, tags"),
+        ({"item_id": ["a"], "title": ["Tent"], "tags": [["x"]]}, r"value 'a': .*another price;"),
+    ],
+)
+def test_what_does_not_fit_is_named(catalog, columns, says):
+    with pytest.raises(DataError, match=says):
+        join_items(catalog, catalog_of(**({"item_id": ["c"], "title": ["Cup"]} | columns)))

@@ -36,19 +36,24 @@ S = TypeVar("S", bound=Settings)
 
 
 def load_settings(
-    kind: type[S], path: str | Path | None = None, overrides: Iterable[str] = ()
+    kind: type[S],
+    path: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    start: Mapping[str, Any] | None = None,
 ) -> S:
     """Read settings of class `kind` from a YAML file, then apply ``key=value`` words over them.
 
     Args:
         kind: the settings class.
-        path: a YAML file; None starts from the defaults.
+        path: a YAML file; None for none.
         overrides: words such as ``training.epochs=3``; dots descend, values are YAML.
+        start: plain values that hold where file and words say nothing; None takes the defaults.
 
     Raises:
         ConfigError: the file is missing or not a mapping, a key is unknown, or a value is not allowed.
     """
     values = _read_yaml(Path(path)) if path is not None else {}
+    values = _merged(start or {}, values)
     for key, value in parse_overrides(overrides).items():
         _set(values, key, value)
     return validate(kind, values, source=str(path) if path is not None else "options")
@@ -141,10 +146,21 @@ def _parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"a value cannot be read ({error})") from None
 
 
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two trees of settings as one; where both say something, `above` holds."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
-        child = values.setdefault(parent, {})
+        if values.get(parent) is None:
+            values[parent] = {}
+        child = values[parent]
         if not isinstance(child, dict):
             raise ConfigError(f"{dotted!r}: {parent!r} holds a value, not a group of settings")
         values = child

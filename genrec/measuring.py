@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec.data.split import same_time
+from genrec.errors import InputError
 from genrec.evaluation import Context, Evaluation, Protocol, evaluate
 from genrec.evaluation.baselines import standard_baselines
 
@@ -46,8 +47,17 @@ class Judge:
         ks: tuple[int, ...] = (5, 10),
         exclude_seen: bool = True,
     ) -> Judge:
-        """Take catalog, log and split of a recommender."""
+        """Take catalog, log and split of a recommender.
+
+        Raises:
+            InputError: it has no log.
+        """
         settings, log = recommender.settings, recommender.log
+        if not len(log):
+            raise InputError(
+                "the recommender has no log to be measured on: it was transferred without one; transfer it "
+                "again with --interactions"
+            )
         parts = settings.split.apply(log, settings.seed)
         return cls(recommender.catalog, log, parts, split, ks, exclude_seen)
 

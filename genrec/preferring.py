@@ -16,10 +16,15 @@ from torch import nn
 from genrec.config import Settings
 from genrec.data.histories import Cases, Histories
 from genrec.errors import InputError
-from genrec.language_model import LanguageModel
 from genrec.recommender import GenerativeRecommender
-from genrec.retraining import Retraining, hash_weights, made_as, training_split
-from genrec.settings import FitSettings
+from genrec.retraining import (
+    Retraining,
+    hash_weights,
+    made_as,
+    plain_settings,
+    require_plain,
+    training_split,
+)
 from genrec.training import PreferenceLoss, PreferenceSettings, TrainingSettings
 from genrec.training.preference import Choices, ChoiceSource
 from genrec.training.sources import Source
@@ -94,7 +99,7 @@ def prefer(
         InputError: no user has two items in the training part, an adapter is not merged, the model is
             quantized, or a folder is in the way.
     """
-    _require_plain(recommender.language_model)
+    require_plain(recommender.language_model, "learn preferences")
     cases = training_cases(training_split(recommender).train, settings.cases)
     if not len(cases):
         raise InputError("no user has two items in the training part: there is no choice to learn")
@@ -102,7 +107,7 @@ def prefer(
     recommender.language_model.model.float().requires_grad_(True)
     trained = replace(
         recommender,
-        settings=_fit_settings(recommender.settings, settings),
+        settings=plain_settings(recommender.settings, settings.training),
         metrics={},
         index=recommender.trie,
     )
@@ -145,25 +150,6 @@ def _record(recommender: GenerativeRecommender, settings: PreferringSettings) ->
     """Which recommender, and what was asked."""
     weights = hash_weights(recommender.language_model.model)
     return {"of": weights} | settings.model_dump(mode="json")
-
-
-def _require_plain(language_model: LanguageModel) -> None:
-    if language_model.quantized:
-        raise InputError("a quantized language model cannot learn preferences: fit it without")
-    if language_model.base is not None:
-        raise InputError(
-            "an adapter learns preferences once it is merged: open the recommender with "
-            "GenerativeRecommender.from_pretrained(…, merged=True)"
-        )
-
-
-def _fit_settings(fitted: FitSettings, settings: PreferringSettings) -> FitSettings:
-    """What the new folder says of itself: a plain model in float32."""
-    plain = {"tuning": "full", "quantization": "none", "dtype": "float32"}
-    return fitted.replace(
-        language_model=fitted.language_model.replace(**plain),
-        training=settings.training.replace(max_items=fitted.training.max_items, codes_first=0),
-    )
 
 
 def _objective(

@@ -212,7 +212,9 @@ class GenerativeRecommender:
         """Counts of the training part of the log, and likeness of texts; None where they have no weight."""
         if self.settings.memory.silent:
             return None
-        train = self.settings.split.apply(self.log, self.settings.seed).train
+        train = self.log.histories
+        if len(self.log):
+            train = self.settings.split.apply(self.log, self.settings.seed).train
         self._compare_texts()
         return Memory.of(train, len(self.catalog), self.settings.memory, self.likeness)
 
@@ -249,6 +251,22 @@ class GenerativeRecommender:
         """
         fitted, _ = self.fitted_catalog().remove(item_ids)
         return replace(self, **vars(fitted), index=None)
+
+    def transfer(self, catalog: Catalog, log: Interactions | None = None) -> GenerativeRecommender:
+        """The same language model on a catalog that it never saw, without training.
+
+        See `genrec.transferring`.
+
+        Args:
+            catalog: the new items.
+            log: interactions with them, for evaluation and later training; not learned from.
+
+        Raises:
+            InputError: the codes of this recommender mean nothing elsewhere, or there are too few of them.
+        """
+        from genrec.transferring import transfer
+
+        return transfer(self, catalog, log)
 
     def fitted_catalog(self) -> FittedCatalog:
         """All that follows the catalog: the language model and its metrics do not."""

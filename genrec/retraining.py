@@ -22,15 +22,24 @@ from torch import nn
 from genrec.artifacts import require_free
 from genrec.data.split import Split
 from genrec.errors import InputError
-from genrec.fit_steps import measure_validation, training_bar, training_metrics
+from genrec.fit_steps import choose_memory, measure_validation, training_bar, training_metrics
+from genrec.language_model import LanguageModel
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
-from genrec.training import TrainingResult, train
+from genrec.settings import FitSettings
+from genrec.training import TrainingResult, TrainingSettings, train
 from genrec.training.processes import main_first, wait_for_all
 from genrec.training.sources import Source
 from genrec.work_folder import claim, discard
 
-__all__ = ["Retraining", "hash_weights", "made_as", "training_split"]
+__all__ = [
+    "Retraining",
+    "hash_weights",
+    "made_as",
+    "plain_settings",
+    "require_plain",
+    "training_split",
+]
 
 log = logging.getLogger(__name__)
 Prepare = Callable[[], tuple[nn.Module, Source]]
@@ -44,12 +53,14 @@ class Retraining:
         recommender: what trains, its settings those of this run; it is saved at the end.
         kind: name of the run's record in ``metrics.json``. record: what it is known by, as plain values.
         seed: of batches and dropout.
+        chooses_memory: whether the memory's weights that the settings leave open are chosen at the end.
     """
 
     recommender: GenerativeRecommender
     kind: str
     record: dict[str, Any]
     seed: int
+    chooses_memory: bool = False
 
     def run(
         self, prepare: Prepare, out: Path, *, overwrite: bool = False, restart: bool = False
@@ -79,7 +90,11 @@ class Retraining:
             claim(work, recommender.data | {self.kind: self.record}, recommender.settings)
         began = time.perf_counter()
         result = self._train(*prepare(), work / "checkpoints")
-        recommender.metrics = self._metrics(result, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        weights: dict[str, float] = {}
+        if self.chooses_memory:
+            recommender, weights = choose_memory(recommender, training_split(recommender))
+        recommender.metrics = self._metrics(recommender, result, seconds) | {"memory": weights}
         if is_main():
             recommender.save_pretrained(out, overwrite=overwrite)
             shutil.rmtree(work)
@@ -103,19 +118,44 @@ class Retraining:
                 report=report,
             )
 
-    def _metrics(self, result: TrainingResult, seconds: float) -> dict[str, Any]:
+    def _metrics(
+        self, recommender: GenerativeRecommender, result: TrainingResult, seconds: float
+    ) -> dict[str, Any]:
         """What `metrics.json` of any fit says, of this one."""
         began = time.perf_counter()
-        valid = training_split(self.recommender).valid
-        measured = measure_validation(self.recommender, valid) if len(valid) else None
+        valid = training_split(recommender).valid
+        measured = measure_validation(recommender, valid) if len(valid) else None
         times = {"training": seconds, "validation": time.perf_counter() - began}
         return {
             "validation": None if measured is None else measured.to_json(),
-            **training_metrics(self.recommender, result),
+            **training_metrics(recommender, result),
             "seconds": {name: round(value, 1) for name, value in times.items()},
-            "memory": {},  # its weight was chosen for the first recommender and stays
             self.kind: self.record,
         }
+
+
+def require_plain(language_model: LanguageModel, what: str) -> None:
+    """Refuse a language model whose weights cannot all be trained.
+
+    Raises:
+        InputError: it is quantized, or an adapter that is not merged; `what` names what was to be done.
+    """
+    if language_model.quantized:
+        raise InputError(f"a quantized language model cannot {what}: fit it without quantization")
+    if language_model.base is not None:
+        raise InputError(
+            f"an adapter has to be merged before the language model can {what}: open the recommender with "
+            "GenerativeRecommender.from_pretrained(…, merged=True)"
+        )
+
+
+def plain_settings(fitted: FitSettings, training: TrainingSettings) -> FitSettings:
+    """What a folder says of itself whose whole model was trained further, in float32."""
+    plain = {"tuning": "full", "quantization": "none", "dtype": "float32"}
+    return fitted.replace(
+        language_model=fitted.language_model.replace(**plain),
+        training=training.replace(max_items=fitted.training.max_items, codes_first=0),
+    )
 
 
 def training_split(recommender: GenerativeRecommender) -> Split:
@@ -124,6 +164,10 @@ def training_split(recommender: GenerativeRecommender) -> Split:
     Raises:
         InputError: it leaves nothing to train on.
     """
+    if not len(recommender.log):
+        raise InputError(
+            "the recommender has no log to learn from: it was transferred without one; give --interactions"
+        )
     split = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
     if not len(split.train.items):
         raise InputError(

@@ -175,7 +175,7 @@ class CollaborativeSignal:
             items: `(N',)` each item's index in the catalog that this one is for, -1 for a new item.
         """
         row, found = self._fitted()["item.row"], CollaborativeSignal(self.settings)
-        known = np.where(items >= 0, row[items], -1).astype(np.int32)
+        known = np.append(row, np.int32(-1))[items]  # index -1 is the last
         found._state = self._state | {"item.row": known}
         return found
 

@@ -1,0 +1,101 @@
+"""Fitting on from a fitted recommender: what it knows of other catalogs or older logs is not learned anew.
+
+Semantic IDs, item tokenizer and encoder stay; the language model trains further on the recommender's log, and
+what the memory weighs is chosen again. After `genrec.transferring.transfer` this is few-shot learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from genrec.config import load_settings
+from genrec.errors import ConfigError
+from genrec.fit_steps import objective
+from genrec.recommender import GenerativeRecommender
+from genrec.retraining import (
+    Retraining,
+    hash_weights,
+    plain_settings,
+    require_plain,
+    training_split,
+)
+from genrec.settings import FitSettings
+
+__all__ = ["fit_further", "further_settings"]
+
+_STAYS = (
+    "template",
+    "encoder",
+    "vectors",
+    "collaborative",
+    "item_tokenizer",
+    "collisions",
+    "gate",
+    "language_model",
+)
+
+
+def fit_further(
+    recommender: GenerativeRecommender,
+    settings: FitSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+) -> GenerativeRecommender:
+    """Train a recommender's language model further on its log, and save the result in `out`.
+
+    All weights train, in float32. A call that was interrupted goes on where it stood when it is given again
+    with the same arguments.
+
+    Args:
+        recommender: fitted or transferred, its adapter merged if it had one; its weights are changed.
+        settings: see `further_settings`.
+        out: recommender folder to make.
+        overwrite: whether an existing one is replaced.
+        restart: whether an unfinished run is discarded instead of continued.
+
+    Raises:
+        InputError: an adapter is not merged, the model is quantized, the log leaves nothing to learn, or a
+            folder is in the way.
+    """
+    require_plain(recommender.language_model, "learn further")
+    record = {"of": hash_weights(recommender.language_model.model)}
+    recommender.language_model.model.float().requires_grad_(True)
+    chosen = plain_settings(settings, settings.training)
+    trained = replace(recommender, settings=chosen, metrics={}, index=recommender.trie)
+    split = training_split(trained)
+    run = Retraining(trained, "further", record, settings.seed, chooses_memory=True)
+    return run.run(
+        lambda: objective(trained, split.train), out, overwrite=overwrite, restart=restart
+    )
+
+
+def further_settings(
+    recommender: GenerativeRecommender, path: Path | None = None, words: Iterable[str] = ()
+) -> FitSettings:
+    """The settings of a recommender with changes, where what it is made of stays.
+
+    The memory's weights are chosen anew unless the changes state them.
+
+    Args:
+        recommender: to fit on from.
+        path: YAML file of settings.
+        words: ``key=value`` words over it.
+
+    Raises:
+        ConfigError: a setting is unknown or not allowed, or one that cannot change does.
+    """
+    fitted = recommender.settings
+    memory = fitted.memory.replace(weight=None, text_weight=None)
+    start = fitted.replace(memory=memory)
+    changed = load_settings(FitSettings, path, words, start=start.model_dump(mode="json"))
+    for name in _STAYS:
+        if getattr(changed, name) != getattr(start, name):
+            raise ConfigError(
+                f"{name} cannot change when a fit goes on from a recommender: its codes and language model "
+                "belong to what they were made with. Leave it out, or fit anew"
+            )
+    return changed

@@ -1,0 +1,123 @@
+"""A fitted recommender on a catalog that it was never trained on, at once and without training.
+
+The language model knows codes, and the item tokenizer gives any text codes that mean the same everywhere: so
+a new catalog needs nothing but its texts. How well that goes depends on how near its products are to those
+of the fit, and on an encoder whose vectors mean the same in both (a pretrained one, such as ``minilm``;
+after Hou et al. 2022, UniSRec, and RecGPT, 2025).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from genrec.config import Settings
+from genrec.data.catalog import Catalog
+from genrec.data.histories import Histories
+from genrec.data.interactions import Interactions
+from genrec.encoders import TfidfEncoder
+from genrec.errors import InputError
+from genrec.memory import MemorySettings
+from genrec.recommender import GenerativeRecommender
+from genrec.semantic_ids.base import ItemTokenizer
+from genrec.semantic_ids.semantic_ids import SemanticIds
+from genrec.work_folder import data_facts
+
+__all__ = ["TransferSettings", "transfer"]
+
+log = logging.getLogger(__name__)
+
+
+class TransferSettings(Settings):
+    """What speaks beside the language model where no log was learned from."""
+
+    text_weight: float = Field(0.5, ge=0, lt=1)
+    """Share of items whose texts are like those of the history (see `genrec.memory`)."""
+
+
+def transfer(
+    recommender: GenerativeRecommender,
+    catalog: Catalog,
+    log_of_it: Interactions | None = None,
+    settings: TransferSettings | None = None,
+    *,
+    vectors: Sequence[str | Path] = (),
+) -> GenerativeRecommender:
+    """Recommend from another catalog: same language model and item tokenizer, new semantic IDs and tree.
+
+    Nothing is trained, and the recommender given stays as it is. Counts of its log do not come along;
+    likeness of texts is computed for the new catalog. To recommend for histories over both catalogs, add
+    the new items instead (`GenerativeRecommender.add_items`).
+
+    Args:
+        recommender: fitted, best on several catalogs (see `genrec.joint_fitting`).
+        catalog: the new items; its columns may be others.
+        log_of_it: interactions with them, for evaluation and later training; not learned from.
+        settings: what speaks beside the language model.
+        vectors: where the fit read vectors of your own: as many files with those of the new items.
+
+    Raises:
+        InputError: the recommender's codes are numbers of its own items and mean nothing elsewhere; there are
+            more items than semantic IDs; or a log of another catalog.
+    """
+    settings = settings or TransferSettings()
+    if not isinstance(recommender.item_tokenizer, ItemTokenizer):
+        raise InputError(
+            "the semantic IDs of this recommender number its own items, so they mean nothing in another "
+            "catalog: fit it with an item tokenizer of vectors, such as item_tokenizer.kind=rqkmeans"
+        )
+    if log_of_it is not None and log_of_it.catalog.item_ids != catalog.item_ids:
+        raise InputError("the log was read with another catalog: give the one it is transferred to")
+    if isinstance(recommender.vectorizer.encoder, TfidfEncoder):
+        log.warning(
+            "the text encoder was fitted on the words of the first catalog, and knows no others: fit with "
+            "encoder.name=minilm (or another pretrained model) for recommendations elsewhere"
+        )
+    none_of_them = recommender.vectorizer.reduced(np.empty(0, np.int64))
+    vectorizer, found = none_of_them.grown(catalog, recommender.settings, vectors)
+    ids = recommender.semantic_ids
+    empty = SemanticIds.empty(ids.codebook_sizes, ids.policy)
+    new_log = log_of_it if log_of_it is not None else _no_log(catalog)
+    moved = replace(
+        recommender,
+        catalog=catalog,
+        semantic_ids=empty.add(catalog.item_ids, found, recommender.item_tokenizer),
+        vectorizer=vectorizer,
+        log=new_log,
+        settings=recommender.settings.replace(memory=_memory(recommender, catalog, settings)),
+        metrics={},
+        data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
+        likeness=None,
+        index=None,
+    )
+    log.info(
+        "%s items have semantic IDs, %s of them moved to free codes",
+        f"{len(catalog):,}",
+        f"{moved.semantic_ids.moved:,}",
+    )
+    return moved
+
+
+def _no_log(catalog: Catalog) -> Interactions:
+    return Interactions.of_histories(catalog, Histories.of([]), None)
+
+
+def _memory(
+    recommender: GenerativeRecommender, catalog: Catalog, settings: TransferSettings
+) -> MemorySettings:
+    """No counts, and likeness of texts where comparing them takes no hours."""
+    memory = recommender.settings.memory
+    few = len(catalog) <= memory.text_items
+    if not few and settings.text_weight:
+        log.warning(
+            "texts of %s items are not compared, since time grows with the square (memory.text_items is %s): "
+            "the language model speaks alone",
+            f"{len(catalog):,}",
+            f"{memory.text_items:,}",
+        )
+    return memory.replace(weight=0.0, text_weight=settings.text_weight if few else 0.0)

@@ -1,0 +1,189 @@
+"""A catalog that was never trained on, and a few users of it."""
+
+import logging
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
+from genrec.data import generate
+from genrec.errors import ConfigError, InputError
+from genrec.few_shot import FewShot, without_training
+from genrec.further_fitting import fit_further, further_settings
+from genrec.measuring import Judge
+from genrec.retraining import hash_weights
+from genrec.settings import SplitSettings
+from genrec.transferring import TransferSettings, transfer
+
+
+@pytest.fixture(scope="module")
+def other():
+    """Another shop whose customers follow the same law: other items, other users."""
+    return generate(SyntheticShop(items=90, users=200, seed=21))
+
+
+@pytest.fixture
+def moved(recommender, other):
+    return recommender.transfer(other.catalog, other.log)
+
+
+def test_only_items_of_the_new_catalog_are_named_and_each_can_be(moved, recommender, other):
+    ids = other.catalog.item_ids
+    lists = moved.recommend([[], ids[:2], ids[5:9]], k=20)
+    assert {item.item_id for row in lists for item in row} <= set(ids)
+    everything = moved.recommend([ids[:1]], k=len(ids))[0]
+    assert {item.item_id for item in everything} == set(ids[1:])
+    assert moved.language_model is recommender.language_model
+    assert moved.semantic_ids.codebook_sizes == recommender.semantic_ids.codebook_sizes
+
+
+def test_nothing_is_trained_and_the_first_recommender_stays(recommender, other):
+    before = recommender.recommend([recommender.catalog.item_ids[:3]])
+    weights = hash_weights(recommender.language_model.model)
+    recommender.transfer(other.catalog, other.log)
+    assert hash_weights(recommender.language_model.model) == weights
+    assert recommender.recommend([recommender.catalog.item_ids[:3]]) == before
+
+
+def test_a_catalog_transferred_to_itself_has_the_codes_that_its_texts_get(recommender):
+    """Without behaviour in the vectors, that is the codes of the fit."""
+    settings = recommender.settings.replace(
+        collaborative=recommender.settings.collaborative.replace(weight=0.0)
+    )
+    fitted = GenerativeRecommender.fit(
+        recommender.catalog,
+        recommender.log,
+        settings.replace(training=settings.training.replace(max_steps=2)),
+    )
+    again = fitted.transfer(fitted.catalog, fitted.log)
+    own = fitted.item_tokenizer.encode(fitted.vectorizer.vectors(fitted.catalog, settings))
+    found = again.item_tokenizer.encode(again.vectorizer.vectors(again.catalog, settings))
+    assert np.array_equal(own, found)
+    histories = [fitted.catalog.item_ids[i : i + 3] for i in range(0, 60, 3)]
+    if np.array_equal(again.semantic_ids.codes, fitted.semantic_ids.codes):
+        assert again.alone().recommend(histories) == fitted.alone().recommend(histories)
+
+
+def test_what_the_law_has_in_common_is_recommended_at_once(recommender, other):
+    """Better than chance, after a second of training: titles carry the chains along which customers buy."""
+    moved = recommender.transfer(other.catalog, other.log)
+    [alone] = Judge.of(moved, "test").measure([moved.alone()])
+    chance = 10 / len(other.catalog)
+    assert alone.confidence["recall@10"][0] > 1.2 * chance
+
+
+def test_counts_stay_behind_and_likeness_of_texts_comes(recommender, other, tmp_path):
+    moved = transfer(recommender, other.catalog, None, TransferSettings(text_weight=0.4))
+    assert (moved.settings.memory.weight, moved.settings.memory.text_weight) == (0.0, 0.4)
+    assert moved.memory.likeness.shape == (90, 90)
+    assert moved.recommend([other.catalog.item_ids[:2]])[0]
+    silent = transfer(recommender, other.catalog, None, TransferSettings(text_weight=0))
+    assert silent.memory is None
+    with pytest.raises(InputError, match="no log to be measured on"):
+        Judge.of(silent)
+    with pytest.raises(InputError, match="no log to learn from"):
+        fit_further(silent, further_settings(silent), tmp_path / "x")
+
+
+def test_a_catalog_too_large_to_compare_is_left_to_the_language_model(recommender, other, caplog):
+    few = recommender.settings.memory.replace(text_items=50)
+    from dataclasses import replace
+
+    narrow = replace(recommender, settings=recommender.settings.replace(memory=few))
+    with caplog.at_level(logging.WARNING):
+        moved = narrow.transfer(other.catalog)
+    assert moved.memory is None
+    assert "texts of 90 items are not compared" in caplog.text
+
+
+def test_saved_and_opened_it_is_the_same(moved, tmp_path):
+    moved.save_pretrained(tmp_path / "moved")
+    opened = GenerativeRecommender.from_pretrained(tmp_path / "moved")
+    histories = [moved.catalog.item_ids[:3], []]
+    assert opened.recommend(histories) == moved.recommend(histories)
+    assert "transferred_from" in opened.data
+
+
+def test_an_encoder_that_knows_no_other_words_is_warned_of(recommender, other, caplog):
+    with caplog.at_level(logging.WARNING):
+        recommender.transfer(other.catalog)
+    assert "encoder.name=minilm" in caplog.text
+
+
+def test_codes_that_number_items_mean_nothing_elsewhere(shop, quick_settings, other):
+    settings = FitSettings.model_validate(
+        quick_settings | {"item_tokenizer": {"kind": "sequential"}}
+    )
+    settings = settings.replace(training=settings.training.replace(max_steps=2))
+    numbered = GenerativeRecommender.fit(shop.catalog, shop.log, settings)
+    with pytest.raises(InputError, match="number its own items"):
+        numbered.transfer(other.catalog)
+
+
+def test_more_items_than_codes_are_refused(recommender):
+    room = int(np.prod(recommender.semantic_ids.codebook_sizes))
+    many = pa.table({"item_id": [f"x{i}" for i in range(room + 1)]})
+    with pytest.raises(InputError, match="tuples|semantic IDs"):
+        recommender.transfer(Catalog.from_table(many))
+
+
+def test_a_log_of_another_catalog_is_refused(recommender, shop, other):
+    with pytest.raises(InputError, match="read with another catalog"):
+        recommender.transfer(other.catalog, shop.log)
+
+
+def test_fitting_on_learns_the_new_log_and_chooses_the_memory_anew(moved, tmp_path):
+    words = ["training.max_steps=60", "split.train_share=0.5"]
+    settings = further_settings(moved, words=words)
+    assert (settings.memory.weight, settings.memory.text_weight) == (None, None)
+    from dataclasses import replace
+
+    copy = replace(moved, language_model=moved.language_model.merged())
+    weights = hash_weights(moved.language_model.model)
+    fitted = fit_further(copy, settings, tmp_path / "further")
+    assert hash_weights(moved.language_model.model) == weights
+    assert hash_weights(fitted.language_model.model) != weights
+    assert fitted.settings.memory.weight is not None
+    assert fitted.metrics["memory"]
+    assert fitted.metrics["further"]["of"] == weights
+    opened = GenerativeRecommender.from_pretrained(tmp_path / "further")
+    assert opened.settings.split.train_share == 0.5
+    judge = Judge(moved.catalog, moved.log, SplitSettings().apply(moved.log, 0), "test")
+    before, after = judge.measure([moved.alone(), opened.alone()])
+    assert after.metrics["ndcg@10"] > before.metrics["ndcg@10"]
+
+
+@pytest.mark.parametrize(
+    "word", ["encoder.dimension=8", "item_tokenizer.kind=rqvae", "language_model.compact.width=8"]
+)
+def test_what_a_recommender_is_made_of_cannot_change(moved, word):
+    with pytest.raises(ConfigError, match=f"{word.split('.')[0]} cannot change"):
+        further_settings(moved, words=[word])
+
+
+def test_every_row_of_the_comparison_ranks(moved, quick_settings, tmp_path):
+    from genrec.baseline_fitting import BaselineSettings
+
+    few = FewShot(
+        moved,
+        FitSettings.model_validate(quick_settings),
+        ("training.max_steps=5",),
+        BaselineSettings.model_validate(
+            {
+                "model": {"kind": "sasrec", "width": 8, "layers": 1},
+                "training": {"epochs": 1, "max_steps": 5},
+            }
+        ),
+        tmp_path,
+    )
+    parts = SplitSettings().apply(moved.log, 0)
+    rankers = without_training(moved, parts) | few.fitted(0.1)
+    assert len(rankers) == 10
+    measured = Judge(moved.catalog, moved.log, parts, "valid", (10,)).measure(
+        list(rankers.values())
+    )
+    assert all(0 <= row.metrics["recall@10"] <= 1 for row in measured)
+    opened = few.fitted(0.1)  # nothing is fitted twice
+    again = Judge(moved.catalog, moved.log, parts, "valid", (10,)).measure(list(opened.values()))
+    assert [row.metrics for row in again] == [row.metrics for row in measured[-3:]]

@@ -37,6 +37,7 @@ __all__ = [
     "read_manifest",
     "require_file",
     "require_free",
+    "require_unchanged",
     "write_manifest",
 ]
 
@@ -243,6 +244,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if hash_file(path) != expected:
             raise _altered(path)
     return document
+
+
+def require_unchanged(folder: Path, document: dict[str, Any]) -> None:
+    """Refuse a folder that was replaced since `read_manifest` gave `document`: half would be of another.
+
+    Raises:
+        RecommenderError: says so.
+    """
+    if _parse(folder).get("files", {}).get(MANIFEST) != _hash_document(document):
+        raise RecommenderError(f"{folder} was changed by another program meanwhile: try again")
 
 
 def _check_version(folder: Path, document: dict[str, Any]) -> None:

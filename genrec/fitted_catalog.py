@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.artifacts import require_unchanged
 from genrec.data.catalog import Catalog
 from genrec.data.interactions import Interactions
 from genrec.data.joining import Joined, join_items
@@ -115,9 +116,13 @@ class FittedCatalog:
 
     @classmethod
     def read(cls, folder: Path, manifest: dict[str, Any], settings: FitSettings) -> FittedCatalog:
-        """Read a recommender folder, all of it but the language model."""
+        """Read a recommender folder, all of it but the language model.
+
+        Raises:
+            RecommenderError: the folder was replaced since its manifest was read.
+        """
         catalog, semantic_ids = read_items(folder / FILES[0], manifest["semantic_ids"])
-        return cls(
+        found = cls(
             catalog,
             semantic_ids,
             load_any(folder / "item_tokenizer"),
@@ -127,6 +132,8 @@ class FittedCatalog:
             read_likeness(folder / FILES[3]),
             manifest["data"],
         )
+        require_unchanged(folder, manifest)
+        return found
 
     def write(self, folder: Path, trie: Trie | None = None) -> None:
         """Write what other items change into a recommender folder; `trie` where it is at hand."""

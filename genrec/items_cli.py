@@ -20,6 +20,7 @@ __all__ = ["items_app"]
 items_app = typer.Typer(
     name="items",
     help="Add items to a recommender and remove them, without training again.",
+    epilog="[bold]Example[/]   genrec items add runs/shop --items new.csv",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

@@ -224,9 +224,8 @@ class GenerativeRecommender:
         """A recommender of a grown catalog: nothing is trained, and this one stays as it is.
 
         Items that are there keep their semantic IDs. New ones get theirs from vectorizer and item tokenizer
-        as they are; where a tuple is held, the new item takes a free one by the collision policy of the fit.
-        The collaborative part of a new item's vector is that of the nearest items by text. Counts know
-        nothing of new items until a fit; likeness of texts does (see `genrec.memory.compare_new_texts`).
+        as they are, their collaborative part from the nearest items by text; where a tuple is held, the new
+        item takes another. Counts know nothing of new items, texts do (see `genrec.memory`).
 
         Args:
             items: the new ones. A column of the catalog that they lack is missing for them; a row that
@@ -234,8 +233,7 @@ class GenerativeRecommender:
             vectors: where the fit read vectors of your own: as many files with those of the new items.
 
         Raises:
-            InputError: a column that the catalog lacks, or of another type; an id of the catalog with other
-                text; no codes left; a collision under the policy ``refuse``.
+            InputError: the columns differ, an id has another text already, or no codes are left for an item.
         """
         fitted, _ = self.fitted_catalog().add(items, vectors)
         return replace(self, **vars(fitted), index=None)
@@ -343,18 +341,20 @@ class GenerativeRecommender:
         if base is not None:
             moved = settings.language_model.replace(backbone=base)
             settings = settings.replace(language_model=moved)
-        fitted = FittedCatalog.read(folder, manifest, settings)
         language_model = LanguageModel.load(
             folder / "language_model",
             settings.language_model,
-            fitted.semantic_ids.codebook_sizes,
+            tuple(manifest["semantic_ids"]["codebook_sizes"]),
             merged=merged,
         )
         language_model.to(settings.replace(device=device).torch_device(), dtype)
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        index = Trie.load(path) if (path := folder / "trie.safetensors").exists() else None
+        fitted = FittedCatalog.read(folder, manifest, settings)
         return cls(
             language_model=language_model,
-            metrics=json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
-            index=Trie.load(index) if (index := folder / "trie.safetensors").exists() else None,
+            metrics=metrics,
+            index=index,
             **vars(fitted),
         )
 

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from genrec.artifacts import (
-    MANIFEST,
     atomic_folder,
     provenance,
     read_manifest,
     require_free,
+    require_unchanged,
     write_manifest,
 )
 from genrec.config import validate
 from genrec.data.catalog import Catalog
-from genrec.errors import InputError
 from genrec.fitted_catalog import FILES, CatalogChange, FittedCatalog
 from genrec.settings import FitSettings
 
@@ -75,20 +74,17 @@ class _Folder:
 
     Attributes:
         path: where it stands. out: where the changed one will stand. manifest: what it says of itself.
-        text: the manifest's file, word for word.
     """
 
     path: Path
     out: Path
     manifest: dict[str, Any]
-    text: bytes
 
     @classmethod
     def open(cls, path: Path, out: Path | None) -> _Folder:
         if out is not None:
             require_free(out, advice="choose another --out, or leave it out to change DIR itself")
-        manifest = read_manifest(path)
-        return cls(path, out or path, manifest, (path / MANIFEST).read_bytes())
+        return cls(path, out or path, read_manifest(path))
 
     @property
     def in_place(self) -> bool:
@@ -103,8 +99,7 @@ class _Folder:
             return told
         with atomic_folder(self.out, overwrite=self.in_place) as building:
             self._fill(building, after)
-            if (self.path / MANIFEST).read_bytes() != self.text:
-                raise InputError(f"{self.path} was changed by another program meanwhile: run again")
+            require_unchanged(self.path, self.manifest)
         return told
 
     def _fill(self, building: Path, fitted: FittedCatalog) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,15 @@ def test_a_kill_while_replacing_leaves_the_old_folder_or_the_new_one(folder, mom
     with artifacts.atomic_folder(folder, overwrite=True) as building:
         artifacts.write_manifest(building, {"data": {"rows": 5}})
     assert artifacts.read_manifest(folder)["data"]["rows"] == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux")
+def test_there_is_no_moment_without_a_folder(folder, monkeypatch):
+    """Two renames would have one between them; the exchange needs none."""
+    monkeypatch.setattr(Path, "rename", lambda *_: pytest.fail("renamed"))
+    with artifacts.atomic_folder(folder, overwrite=True) as building:
+        (building / "new").write_text("new")
+    assert [path.name for path in folder.iterdir()] == ["new"]
 
 
 def test_where_folders_cannot_be_exchanged_the_old_one_is_found(folder):

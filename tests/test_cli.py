@@ -23,7 +23,8 @@ from genrec.evaluation import Protocol, evaluate
 from genrec.inspecting import inspect_recommender, inspection_tables
 from genrec.settings import SplitSettings
 
-COMMANDS = ["demo", "fit", "evaluate", "recommend", "titles", "inspect", "export"]
+COMMANDS = ["demo", "fit", "evaluate", "recommend", "titles", "inspect", "export", "items"]
+INNER = ["items add", "items remove"]
 HISTORY = "P0001,P0002,P0003"
 
 
@@ -37,17 +38,25 @@ def test_help_names_the_commands_that_work(command):
     assert re.findall(r"^│ ([a-z]+)\s", answer.out.split("Commands")[1], re.MULTILINE) == COMMANDS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS + INNER)
 def test_help_of_each_command_shows_an_example(name, command):
-    answer = command(name, "--help")
+    answer = command(*name.split(), "--help")
     assert (answer.status, answer.err) == (0, "")
     assert f"Example genrec {name}" in plain(answer.out).replace("Examples", "Example")
 
 
+def every_command(group):
+    """The commands of a group, and those of the groups in it."""
+    for found in group.commands.values():
+        yield found
+        if hasattr(found, "commands"):
+            yield from every_command(found)
+
+
 def examples():
     """Every ``genrec …`` in the commands' epilogs."""
-    for group in typer.main.get_command(app).commands.values():
-        text = re.sub(r"\[/?bold\]", "", group.epilog)
+    for one in every_command(typer.main.get_command(app)):
+        text = re.sub(r"\[/?bold\]", "", one.epilog)
         for found in re.findall(r"genrec (.+?)(?=$|\n|   then )", text):
             yield found.replace(" … ", " --items i --interactions c ")
 
@@ -58,8 +67,10 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize("example", examples())
 def test_every_example_parses(example):
-    name, *words = shlex.split(example)
-    typer.main.get_command(app).commands[name].make_context(name, words)
+    group, [name, *words] = typer.main.get_command(app), shlex.split(example)
+    while hasattr(found := group.commands[name], "commands"):
+        group, [name, *words] = found, words
+    found.make_context(name, words)
 
 
 def test_version_and_no_arguments(command):

@@ -219,6 +219,9 @@ def test_text_leads_to_new_items_from_old_ones_and_back(shop, model):
     likeness = grown.memory.likeness.toarray()
     assert likeness[10, 120] == pytest.approx(1.0), "the same words"
     assert likeness[120, 10] == pytest.approx(1.0)
+    crowded = model.add_items(new_items(shop, range(0, 120, 2)))
+    assert np.diff(crowded.likeness.indptr).max() > 5, "what was pushed out stays in the folder"
+    assert np.diff(crowded.memory.likeness.indptr).max() == 5, "and is not heard"
 
 
 def test_removed_items_are_gone(shop, model, asked):
@@ -228,6 +231,9 @@ def test_removed_items_are_gone(shop, model, asked):
     for found in less.recommend(histories, k=80, exclude_seen=False):
         assert not {item.item_id for item in found} & set(gone)
         assert len(found) == 80
+    kept = [item not in gone for item in shop.catalog.item_ids]
+    likeness = model.likeness.toarray()[kept][:, kept]
+    np.testing.assert_array_equal(less.likeness.toarray(), likeness)
     with pytest.raises(InputError, match="not in the catalog"):
         less.recommend([[gone[0]]])
     with pytest.raises(InputError, match="not in the catalog"):

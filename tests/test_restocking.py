@@ -13,6 +13,10 @@ import pytest
 
 from genrec import GenerativeRecommender
 from genrec.artifacts import read_manifest
+from genrec.errors import RecommenderError
+from genrec.fitted_catalog import FittedCatalog
+from genrec.language_model import LanguageModel
+from genrec.restocking import remove_from_folder
 
 ROWS = [("N1", "Green tent for two"), ("N2", "Red climbing rope"), ("N3", "Tin cup")]
 
@@ -108,22 +112,36 @@ def test_adding_again_changes_nothing(folder, items, command, caplog):
     assert contents(folder) == before
 
 
-def test_a_folder_that_someone_else_changes_is_left_alone(folder, items, command, monkeypatch):
-    from genrec import fitted_catalog
-
-    write = fitted_catalog.FittedCatalog.write
+def test_a_folder_that_someone_else_changes_meanwhile_is_theirs(
+    folder, items, command, monkeypatch
+):
+    write = FittedCatalog.write
 
     def disturbed(self, building, trie=None):
         write(self, building, trie)
-        manifest = folder / "recommender.json"
-        manifest.write_text(manifest.read_text() + "\n")
+        monkeypatch.setattr(FittedCatalog, "write", write)
+        remove_from_folder(folder, lambda catalog: ["P0001"])
 
-    monkeypatch.setattr(fitted_catalog.FittedCatalog, "write", disturbed)
+    monkeypatch.setattr(FittedCatalog, "write", disturbed)
     answer = command("items", "add", folder, "--items", items)
     assert answer.status == 2
-    assert "was changed by another program meanwhile" in answer.message
-    assert len(opened(folder).catalog) == 120
+    assert "shop was changed by another program meanwhile: try again" in answer.message
+    assert len(opened(folder).catalog) == 119
     assert sorted(path.name for path in folder.parent.iterdir()) == ["new.csv", "shop"]
+
+
+def test_a_folder_that_changes_while_it_is_opened_is_not_half_read(folder, monkeypatch):
+    load = LanguageModel.load
+
+    def slowly(*arguments, **more):
+        remove_from_folder(folder, lambda catalog: ["P0001"])
+        return load(*arguments, **more)
+
+    monkeypatch.setattr(LanguageModel, "load", slowly)
+    with pytest.raises(RecommenderError, match="changed by another program meanwhile"):
+        opened(folder)
+    monkeypatch.undo()
+    assert len(opened(folder).catalog) == 119
 
 
 def test_where_files_cannot_have_two_names_they_are_copied(folder, items, command, monkeypatch):

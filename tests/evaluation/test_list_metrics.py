@@ -14,6 +14,7 @@ from genrec.evaluation import calibration, list_metrics
 from genrec.evaluation.calibration import expected_calibration_error, reliability
 from genrec.evaluation.list_metrics import (
     category_diversity,
+    cold_share,
     exposure,
     gini,
     novelty,
@@ -41,6 +42,14 @@ def test_novelty_by_hand():
     counts = np.array([7, 0, 3])  # shares of 13 with one event more each: 8, 1 and 4
     found = novelty(np.array([[0, 1], [2, -1], [5, -1]]), counts)
     assert found.tolist() == pytest.approx([np.log2(13) - 1.5, np.log2(13) - 2, 0])
+
+
+@given(lists, st.lists(st.integers(0, 2), min_size=N, max_size=N))
+def test_the_share_of_cold_items_counts_entries(rows, counts):
+    found = cold_share(padded(rows), np.array(counts))
+    for row, value in zip(rows, found, strict=True):
+        cold = [item for item in row if counts[item] == 0]
+        assert value == pytest.approx(len(cold) / len(row) if row else 0)
 
 
 @given(lists, st.lists(st.integers(-1, 2), min_size=N, max_size=N))

@@ -13,6 +13,7 @@ from genrec.data.histories import Cases, Histories
 from genrec.data.split import same_time
 from genrec.errors import InputError
 from genrec.evaluation import Context, Protocol, Ranking, evaluate, slices
+from genrec.evaluation.report import shown_metrics
 from genrec.evaluation.slices import head_items, slices_of
 
 N = 10
@@ -94,6 +95,18 @@ def test_means_over_slices(train, cases):
     assert result.slices["long_history"].confidence["recall@2"] == (1, 1)
     assert result.metrics["gini@2"] == pytest.approx(0.8)
     assert result.metrics["novelty@2"] == pytest.approx(np.mean(-np.log2([4 / 21, 5 / 21])))
+
+
+def test_cold_items_have_a_column_where_there_are_any(train, cases):
+    """Of items 0 to 4, which everyone is shown, item 4 has no training event."""
+    context = Context.of(cases, train, N)
+    result = evaluate(Always(), cases, Protocol(ks=(2, 5)), N, context=context)
+    assert (result.metrics["cold_share@2"], result.metrics["cold_share@5"]) == (0, 0.2)
+    assert shown_metrics(result)[-2:] == ["coverage@5", "cold_share@5"]
+    warm = Context(counts=np.ones(N, int))
+    known = evaluate(Always(), cases, Protocol(ks=(2,)), N, context=warm)
+    assert "cold_share@2" not in known.metrics
+    assert shown_metrics(known)[-1] == "coverage@2"
 
 
 def test_an_empty_slice_says_so(train, cases):

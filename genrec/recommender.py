@@ -22,7 +22,7 @@ from genrec.language_model import LanguageModel
 from genrec.memory import Memory, compare_texts, mix
 from genrec.nearest_items import NearestItems
 from genrec.query import Basis, QueryWords, clean_query
-from genrec.request import check_count, check_request
+from genrec.request import allowed_items, check_count, check_request
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class GenerativeRecommender:
         asked = clean_query(query)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
-        allowed = self._allowed(allow, deny, where)
+        allowed = allowed_items(self.catalog, allow, deny, where)
         found, basis = answer(self, indices, k, asked, exclude_seen=exclude_seen, allow=allowed)
         rows = zip(found.items, found.scores, basis, strict=True)
         return [self._named(*row) for row in rows]
@@ -381,17 +381,6 @@ class GenerativeRecommender:
 
     def _train(self) -> Histories:
         return self.settings.split.apply(self.log, self.settings.seed).train
-
-    def _allowed(
-        self, allow: Sequence[str] | None, deny: Sequence[str], where: Sequence[Condition | str]
-    ) -> NDArray[np.int32] | None:
-        """Catalog indices of the items that any history may be given; None for all."""
-        if allow is None and not len(deny) and not where:
-            return None
-        allowed = self.catalog.where(where)
-        if allow is not None:
-            allowed = np.intersect1d(allowed, self.catalog.index_of(list(allow)))
-        return np.setdiff1d(allowed, self.catalog.index_of(list(deny)))
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
         """LM tokens in front of the item to generate, one sequence a history."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec.data.conditions import Condition
 from genrec.errors import DataError, InputError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Request",
+    "allowed_items",
     "check_count",
     "check_request",
     "check_sources",
@@ -81,6 +83,25 @@ def check_request(
         raise InputError(
             "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
         )
+
+
+def allowed_items(
+    catalog: Catalog,
+    allow: Sequence[str] | None,
+    deny: Sequence[str],
+    where: Sequence[Condition | str],
+) -> NDArray[np.int32] | None:
+    """Catalog indices of the items that any history may be given; None for all.
+
+    Raises:
+        InputError: an id is not in the catalog, or a condition does not fit its columns.
+    """
+    if allow is None and not len(deny) and not where:
+        return None
+    allowed = catalog.where(where)
+    if allow is not None:
+        allowed = np.intersect1d(allowed, catalog.index_of(list(allow)))
+    return np.setdiff1d(allowed, catalog.index_of(list(deny)))
 
 
 def check_sources(

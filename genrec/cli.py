@@ -238,7 +238,9 @@ def recommend(
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option(help="What is wanted now, in words; with a history, with --input, or alone."),
+        typer.Option(
+            help="What is wanted now, in few words; with a history, with --input, or alone."
+        ),
     ] = None,
     deny: Annotated[
         str, typer.Option(help="Never return these items: ID,ID,… or @FILE, one a line.")

@@ -6,9 +6,9 @@
 A product of both and not a mixture: what the history expects *and* the words fit comes first, which ranks
 better than any mixture of the two does. Popularity gives a place to items that the language model did not
 rank. Cosines are of TF-IDF, as in `genrec.evaluation.baselines.text_neighbors`; words are compared as they
-stand, without stop list, synonyms or translation, so few and telling ones find most. Retrieval by words is how
-language models are told of items for users of whom nothing is known (KALM4Rec, Kim et al. 2024); here it
-needs no model of words, and every answer is an item of the catalog.
+stand, without stop list, synonyms or translation, so few and telling ones find most. Retrieval by words is
+how language models are told of items for users of whom nothing is known (KALM4Rec, Kim et al. 2024); here
+it needs no model of words, and every answer is an item of the catalog.
 """
 
 from __future__ import annotations

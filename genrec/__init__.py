@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from genrec.data import Cases, Catalog, Histories, Interactions, SyntheticShop
     from genrec.errors import GenrecError, InputError
     from genrec.evaluation import Protocol, Ranking, evaluate
-    from genrec.recommender import GenerativeRecommender, Recommendation
+    from genrec.recommendation import Recommendation
+    from genrec.recommender import GenerativeRecommender
     from genrec.settings import FitSettings
 
 _HOME = {
@@ -33,7 +34,7 @@ _HOME = {
     "Interactions": "genrec.data",
     "Protocol": "genrec.evaluation",
     "Ranking": "genrec.evaluation",
-    "Recommendation": "genrec.recommender",
+    "Recommendation": "genrec.recommendation",
     "SyntheticShop": "genrec.data",
     "evaluate": "genrec.evaluation",
 }

@@ -34,9 +34,9 @@ def recommend_file(
 ) -> None:
     """Recommend for every user of a click log, into a file.
 
-    CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score``. JSON lines get one
-    line a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target until all
-    are there, so a run that was killed continues.
+    CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score, basis``. JSON lines
+    get one line a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target
+    until all are there, so a run that was killed continues.
 
     Raises:
         InputError: the output exists, cannot be written or has another ending.
@@ -118,7 +118,12 @@ def _recommend_part(
     ids = recommender.catalog.item_ids
     histories = [[ids[item] for item in log.histories[user]] for user in users]
     found = recommender.recommend(histories, **request.options())
-    names = {"item_id": pa.string(), "title": pa.string(), "score": pa.float32()}
+    names = {
+        "item_id": pa.string(),
+        "title": pa.string(),
+        "score": pa.float32(),
+        "basis": pa.string(),
+    }
     item = pa.struct(list(names.items()))
     columns = {
         "user_id": pa.array([log.user_ids[user] for user in users], pa.string()),
@@ -145,7 +150,8 @@ def _one_row_an_item(table: pa.Table) -> pa.Table:
         "user_id": table["user_id"].take(pa.array(np.repeat(np.arange(len(counts)), counts))),
         "rank": pa.array(np.concatenate([np.empty(0, np.int32), *ranks])),
     }
-    return pa.table(columns | {name: items.field(name) for name in ("item_id", "title", "score")})
+    names = [field.name for field in items.type]
+    return pa.table(columns | dict(zip(names, items.flatten(), strict=True)))
 
 
 def _write_parquet(tables: Iterator[pa.Table], path: Path) -> None:

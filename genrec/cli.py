@@ -6,6 +6,7 @@ Standard output carries results only; progress and the log go to standard error.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from genrec.errors import InputError
 from genrec.inputs import open_recommender, read_log, split_ids
 from genrec.items_cli import items_app
 from genrec.options import (
@@ -212,6 +212,8 @@ def evaluate(
     epilog="[bold]Examples[/]\n\n"
     "genrec recommend runs/shop --history B004756YJA,B004ZT0SSG -k 5\n\n"
     "genrec recommend runs/shop --history B004756YJA --where 'price<20' --where 'brand!=Acme'\n\n"
+    "genrec recommend runs/shop --query 'gift for a gardener' --where 'price<20'\n\n"
+    "genrec recommend runs/shop --history B004756YJA --query 'something blue' --json\n\n"
     "genrec recommend runs/shop --input users.parquet --output recommendations.parquet",
 )
 def recommend(
@@ -234,8 +236,11 @@ def recommend(
     allow: Annotated[
         str | None, typer.Option(help="Return only these items: ID,ID,… or @FILE, one a line.")
     ] = None,
-    preference: Annotated[
-        str | None, typer.Option(help="What is wanted now, in words, such as 'brand: Acme'.")
+    query: Annotated[
+        str | None,
+        typer.Option(
+            help="What is wanted now, in few words; with a history, with --input, or alone."
+        ),
     ] = None,
     deny: Annotated[
         str, typer.Option(help="Never return these items: ID,ID,… or @FILE, one a line.")
@@ -248,20 +253,26 @@ def recommend(
     device: Device = "auto",
     dtype: Dtype = None,
 ) -> None:
-    """Recommend items for one history, or for a file of them.
+    """Recommend items for one history, for a query in words, for both, or for a file of histories.
 
-    With --input, the file has the columns of a click log; results are written as they come, and a run that
-    was interrupted goes on where it stood.
+    Each item says by its basis what it came from: the model, the query, what sells. With --input, the file
+    has the columns of a click log; results are written as they come, and a run that was interrupted goes on
+    where it stood.
     """
+    from genrec.answering import unheard
     from genrec.batch import recommend_file, recommend_users, require_output
-    from genrec.request import read_request
+    from genrec.query import clean_query
+    from genrec.request import check_sources, read_request
 
-    _check_recommend(history, input_file, output, as_json)
+    query = clean_query(query)
+    check_sources(history, query, input_file, output, as_json)
     if output is not None:
         require_output(output)
     recommender = open_recommender(folder, device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
-    request = replace(request, preference=preference)
+    request = replace(request, query=query)
+    if query is not None and (note := unheard(recommender, query)):
+        logging.getLogger("genrec").warning("%s", note)
     if input_file is not None:
         columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
         policy = {"unknown_items": unknown_items.value}
@@ -377,14 +388,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; the console script's entry point."""
     with program():
         app(arguments)
-
-
-def _check_recommend(
-    history: str | None, input_file: Path | None, output: Path | None, as_json: bool
-) -> None:
-    if (history is None) == (input_file is None):
-        raise InputError("give either --history (one user) or --input (a file of users)")
-    if output is not None and (input_file is None or as_json):
-        raise InputError("--output goes with --input, and without --json, which prints the result")
-    if input_file is not None and output is None and not as_json:
-        raise InputError("--input needs --output, the file to write, or --json to print the result")

@@ -11,7 +11,8 @@ from genrec.artifacts import atomic_folder, require_free
 from genrec.data.synthetic import SyntheticData, SyntheticShop, generate
 from genrec.evaluation import Evaluation, compare, rich_table
 from genrec.measuring import measure
-from genrec.recommender import GenerativeRecommender, Recommendation
+from genrec.recommendation import Recommendation
+from genrec.recommender import GenerativeRecommender
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:

@@ -12,18 +12,23 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from genrec.recommender import Recommendation
+    from genrec.recommendation import Recommendation
     from genrec.titles import WrittenTitle
 
 __all__ = ["log_lines", "print_json", "print_table", "recommendations_table", "titles_table"]
 
 
 def recommendations_table(found: Sequence[Recommendation]) -> Table:
-    """Lay out one user's recommendations, best first."""
+    """Lay out one user's recommendations, best first; the caption says what they came from."""
+    from collections import Counter
+
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="Recommendations", title_justify="left")
+    basis = Counter(item.basis for item in found)
+    table = Table(title="Recommendations", title_justify="left", caption_justify="left")
+    if found:
+        table.caption = "by " + ", ".join(f"{name} ({count})" for name, count in basis.items())
     table.add_column("#", justify="right")
     table.add_column("item_id")
     table.add_column("title", overflow="fold")

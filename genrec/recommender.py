@@ -19,10 +19,11 @@ from genrec.decoding import BeamSearch, Trie
 from genrec.evaluation.ranking import Ranking
 from genrec.fitted_catalog import FittedCatalog
 from genrec.language_model import LanguageModel
-from genrec.language_model.tasks import preference_task
 from genrec.memory import Memory, compare_texts, mix
 from genrec.nearest_items import NearestItems
-from genrec.request import check_count, check_request
+from genrec.query import QueryWords, clean_query
+from genrec.recommendation import Recommendation, named
+from genrec.request import allowed_items, check_count, check_request
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -36,23 +37,7 @@ if TYPE_CHECKING:
     from genrec.titles import WritingSettings, WrittenTitle
     from genrec.vectorizer import Vectorizer
 
-__all__ = ["GenerativeRecommender", "Recommendation"]
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item.
-
-    Attributes:
-        item_id: of the catalog.
-        title: for reading.
-        score: log-probability of the item given the history, under `search.normalization` and mixed with
-            the memory's if that has weight; at most 0.
-    """
-
-    item_id: str
-    title: str
-    score: float
+__all__ = ["GenerativeRecommender"]
 
 
 @dataclass(eq=False)
@@ -131,9 +116,9 @@ class GenerativeRecommender:
         allow: Sequence[str] | None = None,
         deny: Sequence[str] = (),
         where: Sequence[Condition | str] = (),
-        preference: str | None = None,
+        query: str | None = None,
     ) -> list[list[Recommendation]]:
-        """Recommend the `k` most likely next items for each history.
+        """Recommend the `k` most likely next items for each history, for a query in words, or for both.
 
         Args:
             histories: item ids, oldest first; a history may be empty.
@@ -143,23 +128,27 @@ class GenerativeRecommender:
             deny: items that must not be returned.
             where: conditions that a returned item meets, such as ``["price<20", "brand=Acme|Other"]``
                 (see `genrec.data.Condition`).
-            preference: what is wanted now, in words (Mender, Paischer et al. 2024), such as
-                ``"brand: Acme"``: it steers, where `where` is strict. Needs a recommender that learned the
-                task ``preference``.
+            query: what is wanted now, in words, such as ``"gift for a gardener"``: it steers, where `where`
+                is strict (see `genrec.answering`). Words that fit no item change nothing.
 
         Returns:
             For each history its recommendations, best first; none where no item passes the filters.
 
         Raises:
             InputError: `k` is not positive, an item id is not in the catalog, a condition cannot be
-                answered from the catalog's columns, or preferences were not learned.
+                answered from the catalog's columns, or the query is blank or too long.
         """
+        from genrec.answering import answer
+
         check_count("k", k, "item")
         check_request(histories, allow, deny)
+        asked = clean_query(query)
         k = min(k, len(self.catalog))
         indices = Histories.of([self.catalog.index_of(history) for history in histories])
-        found = self._best(indices, k, self._allowed(allow, deny, where), exclude_seen, preference)
-        return [self._named(*row) for row in zip(found.items, found.scores, strict=True)]
+        allowed = allowed_items(self.catalog, allow, deny, where)
+        found, basis = answer(self, indices, k, asked, exclude_seen=exclude_seen, allow=allowed)
+        rows = zip(found.items, found.scores, basis, strict=True)
+        return [named(self.catalog, *row) for row in rows]
 
     def generate_titles(
         self,
@@ -203,20 +192,51 @@ class GenerativeRecommender:
         """Finds items by the likeness of their titles to any text."""
         return NearestItems(self.catalog, self.vectorizer.encoder)
 
-    def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
-        """Rank the catalog for histories of catalog indices (see `genrec.evaluation.Ranker`)."""
-        return self._best(histories, k, None, exclude_seen)
+    def rank(
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude_seen: bool,
+        allow: NDArray[np.int32] | None = None,
+        prompts: list[NDArray[np.int64]] | None = None,
+    ) -> Ranking:
+        """Rank the catalog for histories of catalog indices (see `genrec.evaluation.Ranker`).
+
+        Args:
+            histories: C of them; one may be empty.
+            k: items wanted.
+            exclude_seen: leave out items of the history.
+            allow: catalog indices of the only items to rank; None for all.
+            prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
+        """
+        memory = self.memory
+        deny = list(histories) if exclude_seen else None
+        found = self._search.search(
+            self._prompts(histories) if prompts is None else prompts,
+            k if memory is None else max(k, self.settings.search.widest),
+            allow=allow,
+            deny=deny,
+        )
+        if memory is None:
+            return Ranking(*found)
+        return mix(Ranking(*found), *memory.beside(histories), k, allow=allow, deny=deny)
 
     @cached_property
     def memory(self) -> Memory | None:
         """Counts of the training part of the log, and likeness of texts; None where they have no weight."""
         if self.settings.memory.silent:
             return None
-        train = self.log.histories
-        if len(self.log):
-            train = self.settings.split.apply(self.log, self.settings.seed).train
         self._compare_texts()
-        return Memory.of(train, len(self.catalog), self.settings.memory, self.likeness)
+        return Memory.of(self._train(), len(self.catalog), self.settings.memory, self.likeness)
+
+    @cached_property
+    def query_words(self) -> QueryWords:
+        """The items' words, and what sold in the training part of the log."""
+        counts = np.bincount(self._train().items, minlength=len(self.catalog))
+        return QueryWords.of(
+            self.catalog.texts(self.settings.template), counts, self.settings.query
+        )
 
     def add_items(
         self, items: Catalog, vectors: Sequence[str | Path] = ()
@@ -358,40 +378,11 @@ class GenerativeRecommender:
             **vars(fitted),
         )
 
-    def _best(
-        self,
-        histories: Histories,
-        k: int,
-        allow: NDArray[np.int32] | None,
-        exclude_seen: bool,
-        preference: str | None = None,
-    ) -> Ranking:
-        """The `k` best items by the language model, mixed with what the memory expects.
-
-        Words of preference only the language model understands: the memory is left out then.
-        """
-        memory = self.memory if preference is None else None
-        deny = list(histories) if exclude_seen else None
-        found = self._search.search(
-            self._prompts(histories) if preference is None else self._asked(histories, preference),
-            k if memory is None else max(k, self.settings.search.widest),
-            allow=allow,
-            deny=deny,
-        )
-        if memory is None:
-            return Ranking(*found)
-        return mix(Ranking(*found), *memory.beside(histories), k, allow=allow, deny=deny)
-
-    def _allowed(
-        self, allow: Sequence[str] | None, deny: Sequence[str], where: Sequence[Condition | str]
-    ) -> NDArray[np.int32] | None:
-        """Catalog indices of the items that any history may be given; None for all."""
-        if allow is None and not len(deny) and not where:
-            return None
-        allowed = self.catalog.where(where)
-        if allow is not None:
-            allowed = np.intersect1d(allowed, self.catalog.index_of(list(allow)))
-        return np.setdiff1d(allowed, self.catalog.index_of(list(deny)))
+    def _train(self) -> Histories:
+        """The training part of the log; after a transfer there may be no log."""
+        if not len(self.log):
+            return self.log.histories
+        return self.settings.split.apply(self.log, self.settings.seed).train
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
         """LM tokens in front of the item to generate, one sequence a history."""
@@ -399,19 +390,3 @@ class GenerativeRecommender:
         newest = histories.last(self.settings.training.max_items)
         encode, codes = self.language_model.vocabulary.encode, self.semantic_ids.codes
         return [np.concatenate([prefix, encode(codes[history]).ravel()]) for history in newest]
-
-    def _asked(self, histories: Histories, preference: str) -> list[NDArray[np.int64]]:
-        """LM tokens of histories and a preference in words, as the task that learned it asks."""
-        task = preference_task(self.settings.tasks.values())
-        newest = histories.last(self.settings.training.max_items)
-        asked = [self.renderer.prompt(task, history, preference=preference) for history in newest]
-        return [np.array(tokens, np.int64) for tokens in self.renderer.tokens(asked)]
-
-    def _named(self, items: NDArray[np.int32], scores: NDArray[np.float32]) -> list[Recommendation]:
-        found = [
-            (int(item), float(score))
-            for item, score in zip(items, scores, strict=True)
-            if item >= 0
-        ]
-        ids, titles = self.catalog.item_ids, self.catalog.titles
-        return [Recommendation(ids[item], titles[item], score) for item, score in found]

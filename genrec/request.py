@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec.data.conditions import Condition
 from genrec.errors import DataError, InputError
@@ -17,7 +18,15 @@ from genrec.errors import DataError, InputError
 if TYPE_CHECKING:
     from genrec.data.catalog import Catalog
 
-__all__ = ["Request", "check_count", "check_request", "read_ids", "read_request"]
+__all__ = [
+    "Request",
+    "allowed_items",
+    "check_count",
+    "check_request",
+    "check_sources",
+    "read_ids",
+    "read_request",
+]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +38,7 @@ class Request:
     Attributes:
         k: items wanted. exclude_seen: leave out items of the history.
         allow: the only items that may be returned, None for all. deny: items never to return.
-        where: conditions that a returned item meets. preference: what is wanted now, in words.
+        where: conditions that a returned item meets. query: what is wanted now, in words.
     """
 
     k: int = 10
@@ -37,7 +46,7 @@ class Request:
     allow: list[str] | None = None
     deny: list[str] | None = None
     where: tuple[Condition | str, ...] = ()
-    preference: str | None = None
+    query: str | None = None
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `GenerativeRecommender.recommend`."""
@@ -74,6 +83,49 @@ def check_request(
         raise InputError(
             "histories must be lists of item ids, one list a user: [['id1', 'id2'], ['id3']]"
         )
+
+
+def allowed_items(
+    catalog: Catalog,
+    allow: Sequence[str] | None,
+    deny: Sequence[str],
+    where: Sequence[Condition | str],
+) -> NDArray[np.int32] | None:
+    """Catalog indices of the items that any history may be given; None for all.
+
+    Raises:
+        InputError: an id is not in the catalog, or a condition does not fit its columns.
+    """
+    if allow is None and not len(deny) and not where:
+        return None
+    allowed = catalog.where(where)
+    if allow is not None:
+        allowed = np.intersect1d(allowed, catalog.index_of(list(allow)))
+    return np.setdiff1d(allowed, catalog.index_of(list(deny)))
+
+
+def check_sources(
+    history: str | None,
+    query: str | None,
+    input_file: Path | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Check which of ``genrec recommend``'s --history, --query, --input, --output and --json stand together.
+
+    Raises:
+        InputError: they do not; says which do.
+    """
+    if history is not None and input_file is not None:
+        raise InputError("give either --history (one user) or --input (a file of users)")
+    if history is None and input_file is None and query is None:
+        raise InputError(
+            "give either --history (one user) or --input (a file of users), or --query (words alone)"
+        )
+    if output is not None and (input_file is None or as_json):
+        raise InputError("--output goes with --input, and without --json, which prints the result")
+    if input_file is not None and output is None and not as_json:
+        raise InputError("--input needs --output, the file to write, or --json to print the result")
 
 
 def read_request(

@@ -16,6 +16,7 @@ from genrec.encoders import EncoderSettings
 from genrec.language_model.backbone import LanguageModelSettings
 from genrec.language_model.tasks import PromptSettings, Task, resolve_tasks
 from genrec.memory import MemorySettings
+from genrec.query import QuerySettings
 from genrec.semantic_ids.collaborative import CollaborativeSettings
 from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.quality_gate import QualityGate
@@ -114,6 +115,8 @@ class FitSettings(Settings):
     """How the catalog is searched."""
     memory: MemorySettings = MemorySettings()
     """Counts of the training log, mixed with what the language model expects."""
+    query: QuerySettings = QuerySettings()
+    """What words of a request say, beside what the history does."""
     validation_users: int = Field(2000, ge=1)
     """Most users in a validation during training, drawn at random."""
     validation_beams: int = Field(20, ge=1)

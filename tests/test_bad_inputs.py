@@ -319,7 +319,13 @@ BAD = {
     "k = 0": Bad(f"{ONE} -k 0", ("'-k'", "greater than or equal to 1")),
     "history given twice": Bad(f"{ONE} --history P0002", ("--history is given twice",)),
     "one user and many": Bad(f"{ONE} --input log.csv", ("either --history (one user) or --input",)),
-    "no user at all": Bad("recommend {rec}", ("either --history (one user) or --input",)),
+    "no user at all": Bad("recommend {rec}", ("either --history (one user) or --input", "--query")),
+    "an empty query": Bad("recommend {rec} --query=", ("the query '' is blank", "leave it out")),
+    "a query of blanks": Bad(f"{ONE} --query=\x07\x1b", ("is blank", "in words")),
+    "a query that is a book": Bad(
+        f"{ONE} --query={'x' * 1001}", ("1,001 characters", "at most 1,000")
+    ),
+    "a query share of all": Bad(f"{FIT} query.share=1", ("query.share", "less than 1")),
     "output of one user": Bad(f"{ONE} --output out.csv", ("--output goes with --input",)),
     "output and JSON": Bad(f"{MANY} log.csv --json", ("--output", "without --json")),
     "many users, no output": Bad(

@@ -60,9 +60,13 @@ def read(path):
     return users
 
 
+def histories_of(log):
+    ids = log.catalog.item_ids
+    return [[ids[item] for item in history] for history in log.histories]
+
+
 def one_by_one(recommender, log, **options):
-    ids = recommender.catalog.item_ids
-    histories = [[ids[item] for item in history] for history in log.histories]
+    histories = histories_of(log)
     return {
         user: [
             (item.item_id, item.title, item.score)
@@ -88,8 +92,23 @@ def test_a_file_equals_one_by_one(recommender, log, tmp_path, ending):
 def test_columns_and_types_are_as_documented(recommender, log, tmp_path):
     recommend_file(recommender, log, tmp_path / "out.parquet", Request(k=2))
     schema = pa.parquet.read_schema(tmp_path / "out.parquet")
-    assert schema.names == ["user_id", "rank", "item_id", "title", "score"]
-    assert [str(kind) for kind in schema.types] == ["string", "int32", "string", "string", "float"]
+    assert schema.names == ["user_id", "rank", "item_id", "title", "score", "basis"]
+    kinds = ["string", "int32", "string", "string", "float", "string"]
+    assert [str(kind) for kind in schema.types] == kinds
+
+
+def test_one_query_for_all_equals_one_by_one(recommender, log, tmp_path):
+    target, query = tmp_path / "out.parquet", "tent"
+    recommend_file(recommender, log, target, Request(k=4, query=query))
+    found, expected = read(target), one_by_one(recommender, log, k=4, query=query)
+    assert found != one_by_one(recommender, log, k=4)
+    for user, items in expected.items():
+        assert [item[:2] for item in found[user]] == [item[:2] for item in items]
+        scores = [[item[2] for item in row] for row in (found[user], items)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    bases = pa.parquet.read_table(target)["basis"].to_pylist()
+    assert set(bases) <= {"model", "model and query", "query and popularity", "popularity"}
+    assert bases[0] == recommender.recommend([histories_of(log)[0]], query=query)[0][0].basis
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])

@@ -33,8 +33,10 @@ MAY_IMPORT = {
     "training": BASE
     | {"data", "semantic_ids", "language_model", "decoding.trie", "decoding.scores"},
     "memory": BASE | {"data", "evaluation"},
+    "query": BASE | {"data", "evaluation"},
     "settings": BASE
-    | {"data", "encoders", "semantic_ids", "language_model", "decoding", "training", "memory"},
+    | {"data", "encoders", "semantic_ids", "language_model", "decoding", "training", "memory"}
+    | {"query"},
 }
 """Part -> the parts (or modules of parts) it may import. Parts not named are the outer shell."""
 OUTERMOST = ("cli", "recipe", "testing")

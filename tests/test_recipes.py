@@ -113,7 +113,7 @@ def test_compare_demo_then_another_row(tmp_path):
     assert json.loads(out.read_text())["rows"] == first, "a row that is there is not measured again"
 
 
-def test_sft_demo_then_rank_dpo_and_passes_demo(tmp_path):
+def test_sft_demo_then_rank_queries_dpo_and_passes_demo(tmp_path):
     short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     short += ["fit.training.max_steps=20", "fit.training.validations=1"]
     done = run(["train/sft.py", "train/sft_demo.yaml", *short], tmp_path)
@@ -127,6 +127,14 @@ def test_sft_demo_then_rank_dpo_and_passes_demo(tmp_path):
     assert document["invalid"] == 0
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
     assert rows == ["recommender", "---", "genrec", *document["baselines"]]
+    done = run(["eval/queries.py", "eval/queries_demo.yaml", "ks=[10]"], tmp_path)
+    document = json.loads((tmp_path / "runs" / "queries_demo.json").read_text())
+    assert (tmp_path / "runs" / "queries_demo.md").read_text().strip() == done.stdout.strip()
+    others = document["baselines"]
+    assert document["metrics"]["recall@10"] > 2 * others["genrec, not asked"]["recall@10"]
+    assert others["text neighbours"]["recall@10"] > 2 * others["popularity"]["recall@10"]
+    refused = run(["eval/queries.py", "eval/queries_demo.yaml", "first=true"], tmp_path, expect=2)
+    assert "split.protocol=user-holdout" in refused.stderr
     quick = ["preferring.training.max_steps=3", "preferring.cases=1"]
     done = run(["train/dpo.py", "train/dpo_demo.yaml", *quick], tmp_path)
     document = json.loads((tmp_path / "runs" / "dpo_demo.json").read_text())

@@ -154,7 +154,7 @@ def test_an_order_of_the_options_says_what_is_asked(recommender):
         "allow": None,
         "deny": [],
         "where": request.where,
-        "preference": None,
+        "query": None,
     }
     found = recommender.recommend([HISTORY], **request.options())[0]
     assert found == recommender.recommend([HISTORY], k=3, where=request.where)[0]

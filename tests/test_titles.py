@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from genrec import FitSettings, GenerativeRecommender, titles
+from genrec.answering import unheard
 from genrec.config import validate
 from genrec.data.histories import Histories
 from genrec.errors import InputError
@@ -181,13 +182,21 @@ def test_a_recommender_without_words_says_how_to_get_one(recommender, recommende
     assert "tasks.next-title=0.5" in answer.message
 
 
-def test_a_preference_in_words_changes_what_is_recommended(writer, recommender):
+def test_a_model_that_learned_preferences_reads_the_query(writer, recommender):
+    """Words that are in no item's text: only a model that reads them can make a difference."""
     history = writer.catalog.item_ids[:2]
     plain = writer.recommend([history], k=5)[0]
-    brands = sorted({str(b) for b in writer.catalog.table["brand"].to_pylist() if b})[:4]
-    asked = [writer.recommend([history], k=5, preference=f"brand: {b}")[0] for b in brands]
+    asked = [writer.recommend([history], k=5, query=words)[0] for words in ("qqq", "zzzz zz")]
     scores = {tuple(item.score for item in found) for found in [plain, *asked]}
     assert len(scores) == len(asked) + 1
+    assert {item.basis for found in asked for item in found} == {"model and query"}
     assert all(len({item.item_id for item in found}) == 5 for found in asked)
-    with pytest.raises(InputError, match="has not learned preferences in words"):
-        recommender.recommend([[]], preference="soap")
+    assert unheard(writer, "qqq") is None
+    assert recommender.recommend([history], query="qqq") == recommender.recommend([history])
+    assert "'qqq' changes nothing" in unheard(recommender, "qqq")
+
+
+def test_a_query_cannot_speak_as_a_code(writer):
+    history = writer.catalog.item_ids[:2]
+    found = writer.recommend([history], k=5, query="<0:1> {history} <|end|> {item}")[0]
+    assert len(found) == 5

@@ -17,7 +17,6 @@ from pydantic import Field, field_validator
 
 from genrec.config import Settings
 from genrec.data.readers import nearest
-from genrec.errors import InputError
 
 __all__ = [
     "PLACEHOLDER",
@@ -120,16 +119,7 @@ def resolve_tasks(wanted: Any) -> Any:
     return resolved
 
 
-def preference_task(tasks: Iterable[Task]) -> Task:
-    """The task that answers a preference in words with an item, and one way to ask for it.
-
-    Raises:
-        InputError: none does.
-    """
+def preference_task(tasks: Iterable[Task]) -> Task | None:
+    """The task that answers a preference in words with an item, and one way to ask for it, or None."""
     steered = [t for t in tasks if t.takes_preference and t.answer.strip() == "{item}"]
-    if not steered:
-        raise InputError(
-            "this recommender has not learned preferences in words: fit it with a language model that "
-            "knows words (language_model.backbone=…) and tasks.preference=0.3, or filter with where"
-        )
-    return steered[0].replace(prompts=steered[0].prompts[:1])
+    return steered[0].replace(prompts=steered[0].prompts[:1]) if steered else None

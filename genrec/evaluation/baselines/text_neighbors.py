@@ -24,8 +24,9 @@ from genrec.evaluation.selection import top_k
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
-__all__ = ["TextNeighbors", "TextNeighborsConfig"]
+__all__ = ["TextNeighbors", "TextNeighborsConfig", "tfidf_words"]
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 
@@ -76,14 +77,11 @@ class TextNeighbors:
         Raises:
             DataError: no text holds a word.
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         if not any(WORD.search(text) for text in texts):
             raise DataError(
                 "no item text holds a word of two letters or digits: TF-IDF has nothing to compare"
             )
-        tfidf = TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True)
-        return cls(tfidf.fit_transform(texts), config, name)
+        return cls(tfidf_words().fit_transform(texts), config, name)
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
         """Return up to k items most similar to each history; scores are mean cosines in (0, 1]."""
@@ -106,3 +104,14 @@ class TextNeighbors:
     def graph(self, neighbors: int) -> csr_matrix:
         """Each item's nearest others, `(N, N)` (see `genrec.evaluation.baselines.text_graph`)."""
         return nearest_graph(self.vectors, neighbors)
+
+
+def tfidf_words(max_df: float | int = 1.0) -> TfidfVectorizer:
+    """What makes texts TF-IDF rows of length 1: lower-cased words, log counts, no stop list.
+
+    Args:
+        max_df: words in more texts are left out; a share of them, or a whole number.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True, max_df=max_df)

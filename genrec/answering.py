@@ -1,0 +1,125 @@
+"""Which items answer a request: by history, by query, or by both; and what each of them came from.
+
+Every recommender is told of a query by how well its words fit the items' texts (see `genrec.query`). A
+language model that learned a task of preferences (Mender, Paischer et al. 2024) reads the query itself too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.data.histories import Histories
+from genrec.evaluation.ranking import CHUNK_CELLS, Ranking
+from genrec.evaluation.selection import top_k
+from genrec.language_model.tasks import preference_task
+from genrec.query import Basis, Likelihood
+
+if TYPE_CHECKING:
+    from genrec.recommender import GenerativeRecommender
+
+__all__ = ["answer", "unheard"]
+
+
+def answer(
+    recommender: GenerativeRecommender,
+    histories: Histories,
+    k: int,
+    query: str | None = None,
+    *,
+    exclude_seen: bool,
+    allow: NDArray[np.int32] | None = None,
+) -> tuple[Ranking, list[list[Basis]]]:
+    """Find the `k` best items for each of C histories.
+
+    Args:
+        recommender: whose catalog and model answer.
+        histories: catalog indices, oldest first; one may be empty.
+        k: items wanted, at most N.
+        query: what is wanted now (see `genrec.query.clean_query`); None for nothing but histories.
+        exclude_seen: leave out items of the history.
+        allow: catalog indices of the only items that may be returned; None for all.
+
+    Returns:
+        The ranking `(C, k)`, and for each of its entries what it came from.
+    """
+    if query is None:
+        found = recommender.rank(histories, k, exclude_seen=exclude_seen, allow=allow)
+        return found, [["model"] * k] * len(histories)
+    likelihood = recommender.query_words.likelihood(query)
+    prompts = _asked(recommender, histories, query)
+    # As deep as a search goes: what the words lift need not be among the k that the history expects.
+    wanted = k if likelihood is None else max(k, recommender.settings.search.widest)
+    found = recommender.rank(
+        histories, wanted, exclude_seen=exclude_seen, allow=allow, prompts=prompts
+    )
+    if likelihood is None:
+        basis: Basis = "model" if prompts is None else "model and query"
+        return found, [[basis] * k] * len(histories)
+    return _weighed(found, likelihood, k, allow, histories if exclude_seen else None)
+
+
+def unheard(recommender: GenerativeRecommender, query: str) -> str | None:
+    """Say that a query can change nothing; None where its words fit an item or the model reads them."""
+    if recommender.query_words.likelihood(query) or preference_task(
+        recommender.settings.tasks.values()
+    ):
+        return None
+    return (
+        f"the query {query!r} changes nothing: its words are in no item's text, or in most of them"
+    )
+
+
+def _weighed(
+    model: Ranking,
+    likelihood: Likelihood,
+    k: int,
+    allow: NDArray[np.int32] | None,
+    deny: Histories | None,
+) -> tuple[Ranking, list[list[Basis]]]:
+    """Rank the whole catalog by model and query, some rows at a time; filters bar items."""
+    N, parts, bases = len(likelihood.words), [], []
+    barred = np.zeros(N, np.bool_)
+    if allow is not None:
+        barred[:] = True
+        barred[allow] = False
+    step = max(1, CHUNK_CELLS // N)
+    for start in range(0, len(model), step):
+        rows = range(start, min(start + step, len(model)))
+        known = _dense(model.items[rows], model.scores[rows], N)
+        scores = np.log(likelihood.posterior(known))
+        scores[:, barred] = -np.inf
+        part = top_k(scores, k, excluded=None if deny is None else deny.take(np.array(rows)))
+        parts.append(part)
+        bases += [
+            [likelihood.basis(item, row[item]) for item in items]
+            for items, row in zip(part.items, known, strict=True)
+        ]
+    return Ranking.concatenate([Ranking.empty(0, k), *parts]), bases
+
+
+def _dense(
+    items: NDArray[np.int32], scores: NDArray[np.float32], n_items: int
+) -> NDArray[np.float64]:
+    """The probabilities `(C, N)` of a ranking `(C, M)`, 0 for what it does not name."""
+    dense = np.zeros((len(items), n_items))
+    rows, places = np.nonzero(items >= 0)
+    dense[rows, items[rows, places]] = np.exp(scores[rows, places].astype(np.float64))
+    return dense
+
+
+def _asked(
+    recommender: GenerativeRecommender, histories: Histories, query: str
+) -> list[NDArray[np.int64]] | None:
+    """LM tokens of histories and query, as the task that learned it asks; None where none did."""
+    settings = recommender.settings
+    task = preference_task(settings.tasks.values())
+    if task is None:
+        return None
+    words = query[: settings.prompts.text_chars]  # no more than it learned from
+    newest = histories.last(settings.training.max_items)
+    renderer = recommender.renderer
+    asked = [renderer.prompt(task, history, preference=words) for history in newest]
+    return [np.array(tokens, np.int64) for tokens in renderer.tokens(asked)]

@@ -84,7 +84,7 @@ def test_recommend_prints_one_document(command, recommender_folder, recommender)
     expected = recommender.recommend([HISTORY.split(",")], k=4)[0]
     assert answer.json == {"recommendations": [vars(item) for item in expected]}
     assert [list(item) for item in answer.json["recommendations"]] == [
-        ["item_id", "title", "score"]
+        ["item_id", "title", "score", "basis"]
     ] * 4
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from genrec.artifacts import (
     JOINT_MANIFEST,
@@ -28,7 +27,6 @@ from genrec.artifacts import (
     provenance,
     require_free,
 )
-from genrec.config import Settings
 from genrec.data.catalog import Catalog
 from genrec.data.interactions import Interactions
 from genrec.data.split import Split
@@ -54,17 +52,9 @@ from genrec.training.processes import main_first, wait_for_all
 from genrec.vectorizer import Vectorizer
 from genrec.work_folder import claim, data_facts, discard
 
-__all__ = ["JointSettings", "Shop", "fit_together"]
+__all__ = ["Shop", "fit_together", "shared_settings"]
 
 log = logging.getLogger(__name__)
-
-
-class JointSettings(Settings):
-    """How several catalogs are trained on together."""
-
-    temperature: float = Field(2.0, ge=1)
-    """A catalog of n batches gives a share of training proportional to n ** (1 / temperature): 1 leaves sizes
-    as they are, more helps the small."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,6 @@ class Shop:
 def fit_together(
     shops: Mapping[str, Shop],
     settings: FitSettings,
-    joint: JointSettings,
     out: Path,
     *,
     overwrite: bool = False,
@@ -92,7 +81,6 @@ def fit_together(
     Args:
         shops: catalogs and logs by name; at least two.
         settings: of the fit.
-        joint: how the catalogs are mixed.
         out: folder to make.
         overwrite: whether an existing one is replaced.
         restart: whether an unfinished fit is discarded instead of continued.
@@ -109,9 +97,9 @@ def fit_together(
     if restart and is_main():
         discard(work)
     wait_for_all()
-    recommenders = _JointFit(shops, settings, joint, work).run()
+    recommenders = _JointFit(shops, settings, work).run()
     if is_main():
-        _save(recommenders, joint, out, overwrite=overwrite)
+        _save(recommenders, out, overwrite=overwrite)
         shutil.rmtree(work)
     wait_for_all()
     return recommenders
@@ -148,7 +136,6 @@ class _JointFit:
 
     shops: Mapping[str, Shop]
     settings: FitSettings
-    joint: JointSettings
     work: Path
 
     def run(self) -> dict[str, GenerativeRecommender]:
@@ -156,7 +143,7 @@ class _JointFit:
         data = {name: data_facts(shop.catalog, shop.log) for name, shop in self.shops.items()}
         splits = self._splits()
         with main_first():
-            claim(self.work, data | {"joint": self.joint.model_dump(mode="json")}, self.settings)
+            claim(self.work, data, self.settings)
             vectorizer = self._vectorizer()
             vectors = {
                 name: vectorizer.vectors(shop.catalog, self.settings)
@@ -244,7 +231,7 @@ class _JointFit:
         with training_bar() as report:
             return train(
                 JointLoss(losses),
-                JointSource(sources, self.joint.temperature, self.settings.seed),
+                JointSource(sources, self.settings.joint.temperature, self.settings.seed),
                 self.settings.training,
                 _mean_validation(
                     {n: quick_validation(r, splits[n].valid) for n, r in recommenders.items()}
@@ -316,20 +303,10 @@ def _mean_validation(
     return measure
 
 
-def _save(
-    recommenders: Mapping[str, GenerativeRecommender],
-    joint: JointSettings,
-    out: Path,
-    *,
-    overwrite: bool,
-) -> None:
+def _save(recommenders: Mapping[str, GenerativeRecommender], out: Path, *, overwrite: bool) -> None:
     """Write all folders, or none."""
     with atomic_folder(out, overwrite=overwrite) as building:
         for name, recommender in recommenders.items():
             recommender.save_pretrained(building / name)
-        facts: dict[str, Any] = {
-            "recommenders": list(recommenders),
-            "joint": joint.model_dump(mode="json"),
-            "provenance": provenance(),
-        }
+        facts: dict[str, Any] = {"recommenders": list(recommenders), "provenance": provenance()}
         (building / JOINT_MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -22,6 +22,7 @@ from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.quality_gate import QualityGate
 from genrec.semantic_ids.rqkmeans import RQKMeansSettings
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings
+from genrec.training.joint import JointSettings
 from genrec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class FitSettings(Settings):
     """What continues the histories."""
     training: TrainingSettings = TrainingSettings()
     """How it learns."""
+    joint: JointSettings = JointSettings()
+    """How several catalogs are trained on together, where there are several."""
     tasks: dict[str, Task] = Field(default_factory=dict)
     """What a pretrained language model learns beside the next item, such as ``{next-title: 0.3}``: weights of
     built-in tasks (see `genrec/language_model/tasks.yaml`), or prompts, answer and weight of your own."""

@@ -23,7 +23,17 @@ from genrec.evaluation import Protocol, evaluate
 from genrec.inspecting import inspect_recommender, inspection_tables
 from genrec.settings import SplitSettings
 
-COMMANDS = ["demo", "fit", "evaluate", "recommend", "titles", "inspect", "export", "items"]
+COMMANDS = [
+    "demo",
+    "fit",
+    "transfer",
+    "evaluate",
+    "recommend",
+    "titles",
+    "inspect",
+    "export",
+    "items",
+]
 INNER = ["items add", "items remove"]
 HISTORY = "P0001,P0002,P0003"
 

@@ -9,7 +9,7 @@ import pytest
 from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
 from genrec.data import generate
 from genrec.errors import ConfigError, InputError, RecommenderError
-from genrec.joint_fitting import JointSettings, Shop, fit_together, shared_ids, shared_settings
+from genrec.joint_fitting import Shop, fit_together, shared_ids, shared_settings
 from genrec.retraining import hash_weights
 from genrec.semantic_ids.rqkmeans import RQKMeans, RQKMeansSettings
 
@@ -32,7 +32,7 @@ def settings(quick_settings):
 @pytest.fixture(scope="module")
 def folder(shops, settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("joint") / "both"
-    fit_together(shops, settings, JointSettings(), out)
+    fit_together(shops, settings, out)
     return out
 
 
@@ -89,9 +89,9 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(sft._Run, "_step", killed)
         with pytest.raises(KeyboardInterrupt):
-            fit_together(shops, settings, JointSettings(), out)
+            fit_together(shops, settings, out)
     assert not out.exists()
-    fit_together(shops, settings, JointSettings(), out)
+    fit_together(shops, settings, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both"]
     one, other = (GenerativeRecommender.from_pretrained(where / "tents") for where in (folder, out))
     assert hash_weights(one.language_model.model) == hash_weights(other.language_model.model)
@@ -105,7 +105,7 @@ def test_the_whole_folder_is_no_recommender_and_may_be_replaced(folder, shops, s
     manifest = json.loads((folder / "recommenders.json").read_text())
     assert manifest["recommenders"] == ["tents", "stoves"]
     with pytest.raises(InputError, match="exists already"):
-        fit_together(shops, settings, JointSettings(), folder)
+        fit_together(shops, settings, folder)
 
 
 def test_a_numbered_level_is_as_large_as_the_most_crowded_catalog_needs():
@@ -136,7 +136,7 @@ def test_what_only_one_catalog_can_have_is_refused(values, message):
 
 def test_one_catalog_is_not_several(shops, settings, tmp_path):
     with pytest.raises(ConfigError, match="at least two catalogs"):
-        fit_together({"tents": shops["tents"]}, settings, JointSettings(), tmp_path / "x")
+        fit_together({"tents": shops["tents"]}, settings, tmp_path / "x")
 
 
 def test_text_alone_is_what_they_share():

@@ -124,7 +124,7 @@ def test_codes_that_number_items_mean_nothing_elsewhere(shop, quick_settings, ot
 def test_more_items_than_codes_are_refused(recommender):
     room = int(np.prod(recommender.semantic_ids.codebook_sizes))
     many = pa.table({"item_id": [f"x{i}" for i in range(room + 1)]})
-    with pytest.raises(InputError, match="tuples|semantic IDs"):
+    with pytest.raises(InputError, match=r"tuples|semantic IDs"):
         recommender.transfer(Catalog.from_table(many))
 
 

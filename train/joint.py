@@ -1,6 +1,6 @@
 """Train one language model on several catalogs together; make a recommender folder for each.
 
-    python train/joint.py train/joint_demo.yaml [joint.temperature=1 fit.training.epochs=3 …]
+    python train/joint.py train/joint_demo.yaml [fit.joint.temperature=1 fit.training.epochs=3 …]
 
 Codes mean the same in all of them, so `genrec transfer` takes each of these recommenders to a catalog that
 none of them has seen. A run that was interrupted goes on where it stood when the same command is given again.
@@ -12,7 +12,7 @@ from pathlib import Path
 from genrec import FitSettings
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
-from genrec.joint_fitting import JointSettings, Shop, fit_together
+from genrec.joint_fitting import Shop, fit_together
 from genrec.program import is_main
 from genrec.recipe import run_recipe
 
@@ -24,8 +24,6 @@ class Config(Settings):
     """Each catalog and its log, by a name that its folder gets."""
     fit: FitSettings = FitSettings()
     """How the recommenders are made."""
-    joint: JointSettings = JointSettings()
-    """How the catalogs are mixed."""
     out: Path
     """Folder to make, with a recommender folder for each catalog."""
     overwrite: bool = False
@@ -38,7 +36,7 @@ def main(config: Config) -> None:
     """Fit, save, and say what came of it."""
     shops = {name: Shop(*data.read()) for name, data in config.catalogs.items()}
     options = {"overwrite": config.overwrite, "restart": config.restart}
-    fitted = fit_together(shops, config.fit, config.joint, config.out, **options)
+    fitted = fit_together(shops, config.fit, config.out, **options)
     if not is_main():
         return
     for name, recommender in fitted.items():

@@ -13,11 +13,21 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
+from genrec.config import Settings
 from genrec.training.sources import Epoch, Part, Source
 
-__all__ = ["JointBatch", "JointLoss", "JointSource"]
+__all__ = ["JointBatch", "JointLoss", "JointSettings", "JointSource"]
+
+
+class JointSettings(Settings):
+    """How several catalogs are trained on together."""
+
+    temperature: float = Field(2.0, ge=1)
+    """A catalog of n batches gives a share of training proportional to n ** (1 / temperature): 1 leaves sizes
+    as they are, more helps the small."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from genrec.output import log_lines, print_json
 if TYPE_CHECKING:
     from genrec.fitted_catalog import CatalogChange
 
-__all__ = ["items_app"]
+__all__ = ["commands"]
 
-items_app = typer.Typer(
+commands = typer.Typer(
     name="items",
     help="Add items to a recommender and remove them, without training again.",
     epilog="[bold]Example[/]   genrec items add runs/shop --items new.csv",
@@ -30,7 +30,7 @@ Out = Annotated[
 ]
 
 
-@items_app.command(
+@commands.command(
     cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec items add runs/shop --items new.csv\n\n"
@@ -63,7 +63,7 @@ def add(
     _tell(add_to_folder(folder, catalog, vectors or (), out), out or folder, began, as_json)
 
 
-@items_app.command(
+@commands.command(
     cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec items remove runs/shop --ids B004756YJA,B004ZT0SSG\n\n"

@@ -1,0 +1,193 @@
+"""``genrec fit``: from tables to a recommender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrec.errors import InputError
+from genrec.inputs import Columns, open_recommender, read_shop, shop_names
+from genrec.options import OnceCommand, Timestamp, Unknown, UnknownItems, UserId
+from genrec.output import log_lines
+
+if TYPE_CHECKING:
+    from genrec.settings import FitSettings
+
+__all__ = ["commands"]
+
+commands = typer.Typer(rich_markup_mode="rich")
+
+
+@commands.command(
+    cls=OnceCommand,
+    epilog="[bold]Examples[/]\n\n"
+    "genrec fit --items items.csv --interactions clicks.csv --out runs/shop\n\n"
+    "genrec fit --items p.jsonl.gz --interactions c.parquet --item-id asin --out runs/b seed=1\n\n"
+    "genrec fit … --out runs/seen --vectors images.parquet --vectors audio.npy:0.5\n\n"
+    "genrec fit … --out runs/qwen language_model.backbone=Qwen/Qwen3-0.6B language_model.dtype=bfloat16\n\n"
+    "genrec fit --items a.csv --interactions a_log.csv --items b.csv --interactions b_log.csv "
+    "--out runs/both encoder.name=minilm\n\n"
+    "genrec fit --from runs/moved --interactions first_week.csv --out runs/week split.train_share=0.5",
+)
+def fit(
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    interactions: Annotated[
+        list[Path],
+        typer.Option(help="Click log, in any of these formats; one for each --items, in order."),
+    ],
+    items: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Product table: CSV, TSV, JSON lines or Parquet. Of several, one language model learns all."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as seed=1.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Go on from this recommender: its items, codes and language model; without --items.",
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Of each of several catalogs, in order; else from the files' names."),
+    ] = None,
+    item_id: Annotated[
+        str, typer.Option(help="Name of the item id column, in all files; see --log-item-id.")
+    ] = "item_id",
+    log_item_id: Annotated[
+        str | None, typer.Option(help="Name of the logs' item id column, if it is another.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    user_id: UserId = "user_id",
+    timestamp: Timestamp = "timestamp",
+    rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
+    min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
+    unknown_items: UnknownItems = Unknown.refuse,
+    vectors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:WEIGHT]", help="Item vectors, .parquet or .npy; repeatable."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing --out.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished fit.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse to train on poor semantic IDs; else warn.")
+    ] = False,
+) -> None:
+    """Fit a recommender on your product table and click log, or on several of each.
+
+    A fit that was interrupted goes on where it stood when the same command is run again.
+    """
+    from genrec.artifacts import require_free
+    from genrec.data.vectors import vectors_setting
+
+    words = [*(settings or []), *vectors_setting(vectors or [])]
+    words += ["gate.strict=true"] if strict else []
+    columns = Columns(
+        item_id,
+        title,
+        user_id,
+        log_item_id or item_id,
+        timestamp,
+        rating,
+        unknown_items,
+        min_rating,
+    )
+    _check_pairs(items or [], interactions, start)
+    require_free(
+        out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
+    )
+    options = {"overwrite": overwrite, "restart": restart}
+    if start is not None:
+        _fit_on(start, interactions[0], columns, config, words, out, options)
+        return
+    from genrec.config import load_settings
+    from genrec.settings import FitSettings
+
+    chosen = load_settings(FitSettings, config, words)
+    pairs = list(zip(items or [], interactions, strict=True))
+    if len(pairs) == 1 and not name:
+        _fit_one(*pairs[0], columns, chosen, out, options)
+    else:
+        _fit_several(pairs, name, columns, chosen, out, options)
+
+
+def _check_pairs(items: list[Path], interactions: list[Path], start: Path | None) -> None:
+    if start is not None:
+        if items or len(interactions) != 1:
+            raise InputError(
+                "--from goes with one --interactions and no --items: the catalog is that of the recommender; "
+                "for another one run genrec transfer first"
+            )
+    elif len(items) != len(interactions):
+        raise InputError(
+            f"give an --interactions for each --items, in the same order: {len(items)} and "
+            f"{len(interactions)} are given"
+        )
+
+
+def _fit_one(
+    items: Path,
+    interactions: Path,
+    columns: Columns,
+    settings: FitSettings,
+    out: Path,
+    options: dict[str, bool],
+) -> None:
+    from genrec.fitting import fit_folder
+
+    catalog, log = read_shop(items, interactions, columns)
+    fit_folder(catalog, log, settings, out, **options)
+    log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
+
+
+def _fit_several(
+    pairs: list[tuple[Path, Path]],
+    names: list[str] | None,
+    columns: Columns,
+    settings: FitSettings,
+    out: Path,
+    options: dict[str, bool],
+) -> None:
+    from genrec.joint_fitting import Shop, fit_together, shared_settings
+
+    settings = shared_settings(settings)
+    named = zip(shop_names([items for items, _ in pairs], names), pairs, strict=True)
+    shops = {name: Shop(*read_shop(*pair, columns)) for name, pair in named}
+    fit_together(shops, settings, out, **options)
+    some = out / next(iter(shops))
+    log_lines(
+        [
+            f"recommenders in {out}: {', '.join(shops)}; next: genrec evaluate {some} --baselines, or "
+            f"genrec transfer {some} --items NEW --out DIR"
+        ]
+    )
+
+
+def _fit_on(
+    start: Path,
+    interactions: Path,
+    columns: Columns,
+    config: Path | None,
+    words: list[str],
+    out: Path,
+    options: dict[str, bool],
+) -> None:
+    from dataclasses import replace
+
+    from genrec.further_fitting import fit_further, further_settings
+
+    recommender = open_recommender(start, "auto", merged=True)
+    settings = further_settings(recommender, config, words)
+    log = columns.read_log(interactions, recommender.catalog)
+    fit_further(replace(recommender, log=log, index=recommender.trie), settings, out, **options)
+    log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])

@@ -1,0 +1,150 @@
+"""``genrec recommend`` and ``genrec titles``: what comes next."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genrec.inputs import open_recommender, read_log, split_ids
+from genrec.options import (
+    Device,
+    Dtype,
+    Folder,
+    ItemId,
+    Json,
+    KeepSeen,
+    Mode,
+    OnceCommand,
+    Timestamp,
+    TopK,
+    Unknown,
+    UnknownItems,
+    UserId,
+)
+from genrec.output import log_lines, print_json, print_table, recommendations_table, titles_table
+
+__all__ = ["commands"]
+
+commands = typer.Typer(rich_markup_mode="rich")
+
+
+@commands.command(
+    cls=OnceCommand,
+    epilog="[bold]Examples[/]\n\n"
+    "genrec recommend runs/shop --history B004756YJA,B004ZT0SSG -k 5\n\n"
+    "genrec recommend runs/shop --history B004756YJA --where 'price<20' --where 'brand!=Acme'\n\n"
+    "genrec recommend runs/shop --query 'gift for a gardener' --where 'price<20'\n\n"
+    "genrec recommend runs/shop --history B004756YJA --query 'something blue' --json\n\n"
+    "genrec recommend runs/shop --input users.parquet --output recommendations.parquet",
+)
+def recommend(
+    folder: Folder,
+    history: Annotated[
+        str | None, typer.Option(help="One user's item ids, oldest first: ID,ID,…")
+    ] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", help="Many users' histories.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Parquet, JSON lines or CSV for --input.")
+    ] = None,
+    k: TopK = 10,
+    keep_seen: KeepSeen = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Return only such items: 'price<20', 'brand=A|B', …; may be repeated."),
+    ] = None,
+    allow: Annotated[
+        str | None, typer.Option(help="Return only these items: ID,ID,… or @FILE, one a line.")
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            help="What is wanted now, in few words; with a history, with --input, or alone."
+        ),
+    ] = None,
+    deny: Annotated[
+        str, typer.Option(help="Never return these items: ID,ID,… or @FILE, one a line.")
+    ] = "",
+    user_id: UserId = "user_id",
+    item_id: ItemId = "item_id",
+    timestamp: Timestamp = "timestamp",
+    unknown_items: UnknownItems = Unknown.refuse,
+    as_json: Json = False,
+    device: Device = "auto",
+    dtype: Dtype = None,
+) -> None:
+    """Recommend items for one history, for a query in words, for both, or for a file of histories.
+
+    Each item says by its basis what it came from: the model, the query, what sells. With --input, the file
+    has the columns of a click log; results are written as they come, and a run that was interrupted goes on
+    where it stood.
+    """
+    from genrec.answering import unheard
+    from genrec.batch import recommend_file, recommend_users, require_output
+    from genrec.query import clean_query
+    from genrec.request import check_sources, read_request
+
+    query = clean_query(query)
+    check_sources(history, query, input_file, output, as_json)
+    if output is not None:
+        require_output(output)
+    recommender = open_recommender(folder, device, dtype, merged=True)
+    request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
+    request = replace(request, query=query)
+    if query is not None and (note := unheard(recommender, query)):
+        logging.getLogger("genrec").warning("%s", note)
+    if input_file is not None:
+        columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
+        policy = {"unknown_items": unknown_items.value}
+        log = read_log(input_file, recommender.catalog, columns, policy)
+        if output is None:
+            print_json(recommend_users(recommender, log, request))
+        else:
+            recommend_file(recommender, log, output, request)
+            log_lines([f"recommendations in {output}"])
+        return
+    found = recommender.recommend([split_ids(history or "")], **request.options())[0]
+    if as_json:
+        print_json({"recommendations": [vars(item) for item in found]})
+        return
+    if not found:
+        log_lines(["no item is left: everything is seen, denied, or outside --allow and --where"])
+    print_table(recommendations_table(found))
+
+
+@commands.command(
+    cls=OnceCommand,
+    epilog="[bold]Examples[/]\n\n"
+    "genrec titles runs/shop --history B004756YJA,B004ZT0SSG -n 5\n\n"
+    "genrec titles runs/shop --history B004756YJA --mode grounded --json",
+)
+def titles(
+    folder: Folder,
+    history: Annotated[str, typer.Option(help="One user's item ids, oldest first: ID,ID,…")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Titles wanted.")] = 3,
+    mode: Annotated[
+        Mode, typer.Option(help="Likeliest titles, drawn ones, or one for each recommended item.")
+    ] = Mode.beam,
+    seed: Annotated[int, typer.Option(min=0, help="Of mode sample.")] = 0,
+    as_json: Json = False,
+    device: Device = "auto",
+    dtype: Dtype = None,
+) -> None:
+    """Write titles of the next product, each with the real items nearest to it.
+
+    Needs a recommender whose language model has learned it: genrec fit … tasks.next-title=0.5
+    """
+    from genrec.titles import WritingSettings
+
+    recommender = open_recommender(folder, device, dtype, merged=True)
+    settings = WritingSettings(mode=mode.value, seed=seed)
+    found = recommender.generate_titles([split_ids(history)], n, settings)[0]
+    if as_json:
+        print_json({"titles": [asdict(title) for title in found]})
+        return
+    print_table(titles_table(found))

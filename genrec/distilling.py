@@ -188,5 +188,6 @@ def _objective(
         student.trie,
         chosen.search.normalization,
         settings.distillation,
+        (student.inputs, teacher.inputs),
     )
     return loss, HistorySource(histories, chosen.training, settings.seed, codes.shape[1])

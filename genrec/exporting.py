@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec.artifacts import atomic_folder, read_manifest, require_free
+from genrec.errors import InputError
 from genrec.language_model import LanguageModel
 from genrec.recommender_files import read_catalog
 from genrec.settings import FitSettings
@@ -46,6 +47,11 @@ def export_model(folder: str | Path, out: str | Path, *, base: str | None = None
     language_model = LanguageModel.load(
         folder / "language_model", chosen, ids.codebook_sizes, merged=True
     )
+    if language_model.item_projection is not None:
+        raise InputError(
+            "this language model reads items' vectors beside their codes, which Transformers and vLLM know "
+            "nothing of: fit it with language_model.item_vectors=false to export it"
+        )
     with atomic_folder(out) as building:
         language_model.save(building)
         _write_items(catalog, ids, language_model, building / "items.parquet")

@@ -46,14 +46,18 @@ def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.
         codes = recommender.semantic_ids.codes
         levels = len(recommender.semantic_ids.codebook_sizes)
         return (
-            NextItemLoss(language_model, codes, recommender.trie, normalization),
+            NextItemLoss(
+                language_model, codes, recommender.trie, normalization, recommender.inputs
+            ),
             HistorySource(train, settings.training, settings.seed, levels),
         )
     packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
     log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")
     weight = settings.training.text_weight
     return (
-        TaskLoss(language_model, recommender.trie, normalization, weight, packing),
+        TaskLoss(
+            language_model, recommender.trie, normalization, weight, packing, recommender.inputs
+        ),
         TaskSource(
             train,
             recommender.renderer,

@@ -29,9 +29,11 @@ from genrec.recommender_files import (
     read_items,
     read_likeness,
     read_log,
+    read_vectors,
     write_catalog,
     write_likeness,
     write_log,
+    write_vectors,
 )
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.building import AnyItemTokenizer, load_any
@@ -46,7 +48,13 @@ if TYPE_CHECKING:
 __all__ = ["CatalogChange", "FittedCatalog"]
 
 log = logging.getLogger(__name__)
-FILES = ("catalog.parquet", "trie.safetensors", "interactions.parquet", "likeness.safetensors")
+FILES = (
+    "catalog.parquet",
+    "trie.safetensors",
+    "interactions.parquet",
+    "likeness.safetensors",
+    "item_vectors.safetensors",
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,7 @@ class FittedCatalog:
         settings: of the fit.
         likeness: of the items' texts, where it has weight and is at hand.
         data: where catalog and log came from, with their hashes, and every change since.
+        item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
     """
 
     catalog: Catalog
@@ -113,6 +122,7 @@ class FittedCatalog:
     log: Interactions
     likeness: csr_matrix | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    item_vectors: NDArray[np.float16] | None = None
 
     @classmethod
     def read(cls, folder: Path, manifest: dict[str, Any], settings: FitSettings) -> FittedCatalog:
@@ -131,6 +141,7 @@ class FittedCatalog:
             read_log(folder / FILES[2], catalog),
             read_likeness(folder / FILES[3]),
             manifest["data"],
+            read_vectors(folder / FILES[4]),
         )
         require_unchanged(folder, manifest)
         return found
@@ -143,6 +154,8 @@ class FittedCatalog:
         write_log(self.log, folder / FILES[2])
         if self.likeness is not None and self.settings.memory.text_weight:
             write_likeness(self.likeness, folder / FILES[3])
+        if self.item_vectors is not None:
+            write_vectors(self.item_vectors, folder / FILES[4])
         self.vectorizer.save_items(folder)
 
     def add(
@@ -166,6 +179,7 @@ class FittedCatalog:
             vectorizer=vectorizer,
             log=replace(self.log, catalog=joined.whole),
             likeness=self._likeness_with(joined),
+            item_vectors=self._vectors_with(new_vectors),
         )
         moved, far = self._moves(semantic_ids, new_vectors)
         change = CatalogChange(len(joined.new), joined.known, moved, far, items=len(joined.whole))
@@ -190,6 +204,7 @@ class FittedCatalog:
             vectorizer=self.vectorizer.reduced(np.flatnonzero(kept)),
             log=events,
             likeness=None if self.likeness is None else without_items(self.likeness, kept),
+            item_vectors=None if self.item_vectors is None else self.item_vectors[kept],
         )
         lost = len(self.log) - len(events)
         change = CatalogChange(removed=len(gone), events=lost, items=len(catalog))
@@ -217,6 +232,12 @@ class FittedCatalog:
         got, own = grown.codes[len(self.catalog) :], self.item_tokenizer.encode(vectors)
         far = int((got[:, 0] != own[:, 0]).sum())
         return grown.moved - self.semantic_ids.moved, far
+
+    def _vectors_with(self, new: NDArray[np.float32]) -> NDArray[np.float16] | None:
+        """What the language model reads, new items included; None where it reads codes alone."""
+        if self.item_vectors is None:
+            return None
+        return np.concatenate([self.item_vectors, new.astype(np.float16)])
 
     def _likeness_with(self, joined: Joined) -> csr_matrix | None:
         """Likeness of texts, new items included; None where it has no weight or is not at hand."""

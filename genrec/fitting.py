@@ -149,7 +149,7 @@ class _Fit:
             max_items=self.settings.training.max_items,
             seed=self.settings.seed,
         )
-        language_model.model.to(device)
+        language_model.to(device)
         LevelHead(language_model.core, language_model.vocabulary).check()
         recommender = GenerativeRecommender(
             self.catalog,
@@ -160,6 +160,7 @@ class _Fit:
             self.settings,
             self.interactions,
             data=data,
+            item_vectors=language_model.read_of(vectors),
         )
         with self._timed("training"):
             result = self._train(recommender, split)

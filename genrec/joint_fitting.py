@@ -164,6 +164,7 @@ class _JointFit:
                 self.settings,
                 shop.log,
                 data=data[name],
+                item_vectors=language_model.read_of(vectors[name]),
             )
             for name, shop in self.shops.items()
         }
@@ -219,7 +220,7 @@ class _JointFit:
             max_items=self.settings.training.max_items,
             seed=self.settings.seed,
         )
-        language_model.model.to(self.settings.torch_device())
+        language_model.to(self.settings.torch_device())
         LevelHead(language_model.core, language_model.vocabulary).check()
         return language_model
 

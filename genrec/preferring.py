@@ -162,6 +162,7 @@ def _objective(
         recommender.trie,
         chosen.search.normalization,
         settings.preference,
+        recommender.inputs,
     ).eval()
     choices = _choices(recommender, cases, settings.negatives)
     source = ChoiceSource(choices, chosen.training, settings.seed, codes.shape[1])

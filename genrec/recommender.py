@@ -55,6 +55,7 @@ class GenerativeRecommender:
         metrics: validation metrics, training curve and costs of the fit.
         data: where catalog and log came from, with their hashes; and how the catalog changed since.
         likeness: of the items' texts (see `genrec.memory`) where it is at hand; else it is computed.
+        item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
 
@@ -69,6 +70,7 @@ class GenerativeRecommender:
     data: dict[str, Any] = field(default_factory=dict)
     name: str = "genrec"
     likeness: csr_matrix | None = None
+    item_vectors: NDArray[np.float16] | None = None
     index: InitVar[Trie | None] = None
     log_probabilities: ClassVar[bool] = True
     """What scores are, for `genrec.evaluation.Ranker`."""
@@ -77,11 +79,13 @@ class GenerativeRecommender:
         ids = self.semantic_ids
         trie = Trie.build(ids.codes, ids.codebook_sizes) if index is None else index
         self.trie = trie.to(self.language_model.core.device)
+        self.inputs = self.language_model.inputs(ids.codes, self.item_vectors)
         self._search = BeamSearch(
             self.language_model.core,
             self.language_model.vocabulary,
             self.trie,
             self.settings.search,
+            self.inputs,
         )
 
     @classmethod

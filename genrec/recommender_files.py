@@ -25,9 +25,11 @@ __all__ = [
     "read_items",
     "read_likeness",
     "read_log",
+    "read_vectors",
     "write_catalog",
     "write_likeness",
     "write_log",
+    "write_vectors",
 ]
 
 
@@ -126,3 +128,17 @@ def read_likeness(path: Path) -> csr_matrix | None:
     found = load_file(path)
     N = len(found["starts"]) - 1
     return csr_matrix((found["values"], found["columns"], found["starts"]), shape=(N, N))
+
+
+def write_vectors(vectors: NDArray[np.float16], path: Path) -> None:
+    """Write what the language model reads of the items, `(N, D)`."""
+    from safetensors.numpy import save_file
+
+    save_file({"vectors": np.ascontiguousarray(vectors)}, path)
+
+
+def read_vectors(path: Path) -> NDArray[np.float16] | None:
+    """Read back what `write_vectors` wrote; None where there is none."""
+    from safetensors.numpy import load_file
+
+    return load_file(path)["vectors"] if path.exists() else None

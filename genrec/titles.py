@@ -188,8 +188,9 @@ def _generate_batch(
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
     device = language_model.core.device
+    given = recommender.inputs(ids.to(device))
     out = model.generate(
-        input_ids=ids.to(device),
+        **given,
         attention_mask=mask.to(device),
         max_new_tokens=settings.max_tokens,
         suppress_tokens=language_model.vocabulary.all_tokens,
@@ -200,7 +201,8 @@ def _generate_batch(
         output_logits=True,
         **_strategy(settings, n),
     )
-    answers = out.sequences[:, width:]
+    # Behind embeddings, the sequences are the answers alone.
+    answers = out.sequences[:, width:] if "input_ids" in given else out.sequences
     return list(
         zip(
             [t.strip() for t in tokenizer.batch_decode(answers, skip_special_tokens=True)],

@@ -93,6 +93,7 @@ def transfer(
         metrics={},
         data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
         likeness=None,
+        item_vectors=recommender.language_model.read_of(found),
         index=None,
     )
     log.info(

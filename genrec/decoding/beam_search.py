@@ -30,6 +30,7 @@ from genrec.decoding.readers import Reader, reader_for
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
 from genrec.errors import ConfigError, InputError
+from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class BeamSearch:
         vocabulary: the codes' tokens.
         trie: the catalog.
         settings: beams, normalization, batch size.
+        inputs: how prompts enter the model (see `LanguageModel.inputs`).
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class BeamSearch:
         vocabulary: CodeVocabulary,
         trie: Trie,
         settings: BeamSettings | None = None,
+        inputs: TokenInputs = plain_inputs,
     ) -> None:
+        self.inputs = inputs
         self.model, self.trie, self.settings = model, trie, settings or BeamSettings()
         self.head = LevelHead(model, vocabulary)
 
@@ -164,7 +168,7 @@ class BeamSearch:
     ) -> tuple[Tensor, Tensor]:
         """Best leaves `(R, <= k)` and their scores."""
         tokens, lengths = _pad(prompts, self.head.tokens[0])
-        reader = self.reader(self.model, tokens, lengths)
+        reader = self.reader(self.model, tokens, lengths, self.inputs)
         hidden = reader.start()
         root = torch.zeros(len(prompts), 1, dtype=torch.int64, device=tokens.device)
         beams = Beams(root, root.float(), root[..., None][..., :0])

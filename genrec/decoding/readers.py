@@ -22,6 +22,7 @@ from torch import Tensor
 
 from genrec.decoding.last_positions import last_positions_only
 from genrec.decoding.windows import SlidingWindow
+from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,8 +44,10 @@ class Reader(Protocol):
 
     slots: int
 
-    def __init__(self, model: PreTrainedModel, prompts: Tensor, lengths: Tensor) -> None:
-        """Take prompts `(R, P)`, padded on the right, and their lengths `(R,)`."""
+    def __init__(
+        self, model: PreTrainedModel, prompts: Tensor, lengths: Tensor, inputs: TokenInputs = ...
+    ) -> None:
+        """Take prompts `(R, P)`, padded on the right, their lengths `(R,)`, and how they enter the model."""
 
     def start(self) -> Tensor:
         """Read the prompts; return the hidden states `(R, 1, D)` of their last tokens."""
@@ -65,9 +68,16 @@ class Reader(Protocol):
 class SharedCache:
     """Reads with one cache row a request (see `Reader`)."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Tensor, lengths: Tensor) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Tensor,
+        lengths: Tensor,
+        inputs: TokenInputs = plain_inputs,
+    ) -> None:
         from transformers import DynamicCache
 
+        self.inputs = inputs
         window = SlidingWindow.of(model.config)
         assert window is not None
         self.model, self.prompts, self.lengths, self.window = model, prompts, lengths, window
@@ -83,7 +93,7 @@ class SharedCache:
         rows = torch.arange(len(self.prompts), device=self.prompts.device)
         with last_positions_only(self.model, self.lengths, self.prompts.shape[1]):
             out = self.model.base_model(
-                input_ids=self.prompts, past_key_values=self.cache, use_cache=True
+                **self.inputs(self.prompts), past_key_values=self.cache, use_cache=True
             )
         hidden: Tensor = out.last_hidden_state[rows, self.lengths - 1][:, None]
         return hidden
@@ -131,8 +141,14 @@ class SharedCache:
 class Replay:
     """Reads every sequence from its first token (see `Reader`); slow, and right for any causal model."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Tensor, lengths: Tensor) -> None:
-        self.model, self.prompts, self.lengths = model, prompts, lengths
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Tensor,
+        lengths: Tensor,
+        inputs: TokenInputs = plain_inputs,
+    ) -> None:
+        self.model, self.prompts, self.lengths, self.inputs = model, prompts, lengths, inputs
         self.appended, self.slots = prompts[:, :0], 0
 
     def start(self) -> Tensor:
@@ -163,7 +179,8 @@ class Replay:
         for part, ends in zip(
             torch.split(sequences, at_once), torch.split(lengths, at_once), strict=True
         ):
-            hidden = self.model.base_model(input_ids=part, use_cache=False).last_hidden_state
+            out = self.model.base_model(**self.inputs(part), use_cache=False)
+            hidden = out.last_hidden_state
             parts.append(hidden[torch.arange(len(part), device=part.device), ends - 1])
         return torch.cat(parts)
 

@@ -11,12 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from genrec.errors import ConfigError, InputError, RecommenderError
 from genrec.language_model import tuning
 from genrec.language_model.compact import CompactSettings, compact_model, compact_tokenizer
+from genrec.language_model.item_inputs import (
+    ItemInputs,
+    ItemProjection,
+    TokenInputs,
+    plain_inputs,
+)
 from genrec.language_model.pretrained import (
     WHERE_A_BASE_MAY_LIE,
     BaseRecord,
@@ -29,7 +36,6 @@ from genrec.language_model.tuning import LoraSettings
 from genrec.language_model.vocabulary import CodeVocabulary, code_geometry, initialise_rows
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["CompactSettings", "LanguageModel", "LanguageModelSettings", "LoraSettings"]
@@ -45,6 +51,7 @@ class LanguageModel:
         vocabulary: the codes' tokens.
         prefix: LM tokens in front of every history (at least one).
         base: the pretrained weights that an adapter was tuned on; None where weights are saved whole.
+        item_projection: takes items' vectors in beside their codes; None where codes are all it reads.
     """
 
     model: PreTrainedModel
@@ -52,6 +59,7 @@ class LanguageModel:
     vocabulary: CodeVocabulary
     prefix: list[int]
     base: BaseRecord | None = None
+    item_projection: ItemProjection | None = None
     _paused: list[torch.nn.Parameter] = field(default_factory=list, init=False, repr=False)
 
     @property
@@ -72,7 +80,7 @@ class LanguageModel:
 
     def parameters(self) -> tuple[int, int]:
         """Count the parameters that train, and all."""
-        sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
+        sizes = [(p.numel(), p.requires_grad) for p in self._all_parameters()]
         return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
 
     def to(self, device: torch.device, dtype: str | None = None) -> None:
@@ -85,9 +93,29 @@ class LanguageModel:
             raise ConfigError(
                 f"dtype = {dtype!r}: a quantized model computes as it was trained; leave dtype out"
             )
-        self.model.to(device)
-        if dtype is not None:
-            self.model.to(getattr(torch, dtype))
+        for module in (self.model, self.item_projection):
+            if module is not None:
+                module.to(device)
+                if dtype is not None:
+                    module.to(getattr(torch, dtype))
+
+    def read_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float16] | None:
+        """What the model reads of a catalog's vectors `(N, D_v)`; None if it reads codes alone."""
+        return None if self.item_projection is None else vectors.astype(np.float16)
+
+    def inputs(
+        self, codes: NDArray[np.integer], vectors: NDArray[np.floating] | None
+    ) -> TokenInputs:
+        """How tokens enter the model in a catalog.
+
+        Args:
+            codes: `(N, L)` of the catalog.
+            vectors: `(N, D_v)` of its items; not read by a model that reads codes alone.
+        """
+        if self.item_projection is None:
+            return plain_inputs
+        assert vectors is not None, "a model that reads vectors needs those of the catalog"
+        return ItemInputs(self.core, self.vocabulary, codes, vectors, self.item_projection)
 
     def train_only_codes(self, only: bool) -> None:
         """Freeze everything but the code tokens' rows (a warm-up of these), or end that.
@@ -110,7 +138,7 @@ class LanguageModel:
         self._paused = []
         if only:
             own = {id(row) for row in rows}
-            trains = [p for p in self.model.parameters() if p.requires_grad]
+            trains = [p for p in self._all_parameters() if p.requires_grad]
             self._paused = [p for p in trains if id(p) not in own]
         for parameter in self._paused:
             parameter.requires_grad_(False)
@@ -130,7 +158,10 @@ class LanguageModel:
             )
         model = copy.deepcopy(self.model)
         return replace(
-            self, model=tuning.merge(model) if tuning.is_adapted(model) else model, base=None
+            self,
+            model=tuning.merge(model) if tuning.is_adapted(model) else model,
+            base=None,
+            item_projection=copy.deepcopy(self.item_projection),
         )
 
     def save(self, folder: Path) -> None:
@@ -142,6 +173,12 @@ class LanguageModel:
             plain = self.merged() if tuning.is_adapted(self.model) else self
             plain.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if self.item_projection is not None:
+            self.item_projection.save(folder)
+
+    def _all_parameters(self) -> list[torch.nn.Parameter]:
+        projection = self.item_projection
+        return [*self.model.parameters(), *([] if projection is None else projection.parameters())]
 
     @classmethod
     def create(
@@ -185,7 +222,12 @@ class LanguageModel:
             if not compact:
                 model = tuning.add_adapter(model, settings, vocabulary)
         base = None if settings.tuning == "full" else base
-        made = cls(model, tokenizer, vocabulary, _prefix(tokenizer, settings), base)
+        projection = None
+        if settings.reads_vectors:
+            width = model.get_input_embeddings().weight.shape[1]
+            projection = ItemProjection.of(vectors, width, seed)
+        prefix = _prefix(tokenizer, settings)
+        made = cls(model, tokenizer, vocabulary, prefix, base, projection)
         if settings.gradient_checkpointing:
             tuning.checkpoint_activations(made.core)
         return made
@@ -224,7 +266,8 @@ class LanguageModel:
                 folder, dtype=getattr(torch, dtype), use_safetensors=True
             )
         model.eval()
-        language_model = cls(model, tokenizer, vocabulary, _prefix(tokenizer, settings), base)
+        prefix, projection = _prefix(tokenizer, settings), ItemProjection.load(folder)
+        language_model = cls(model, tokenizer, vocabulary, prefix, base, projection)
         if merged and base is not None and not language_model.quantized:
             return replace(language_model, model=tuning.merge(model), base=None)
         return language_model

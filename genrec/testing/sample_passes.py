@@ -140,15 +140,17 @@ def fresh_model(recommender: GenerativeRecommender, seed: int) -> GenerativeReco
 
     alone = recommender.alone()
     settings, ids = alone.settings, alone.semantic_ids
+    vectors = alone.vectorizer.vectors(alone.catalog, settings)
     anew = LanguageModel.create(
         settings.language_model,
         ids.codes,
-        alone.vectorizer.vectors(alone.catalog, settings),
+        vectors,
         ids.codebook_sizes,
         max_items=settings.training.max_items,
         seed=seed,
     )
-    return replace(alone, language_model=anew, index=alone.trie)
+    read = anew.read_of(vectors)
+    return replace(alone, language_model=anew, item_vectors=read, index=alone.trie)
 
 
 def measure_passes(
@@ -179,7 +181,11 @@ def measure_passes(
         source = SampleSource(histories, training, settings.seed, by_length, levels)
         kind = SampleLoss
     loss = kind(
-        recommender.language_model, ids.codes, recommender.trie, settings.search.normalization
+        recommender.language_model,
+        ids.codes,
+        recommender.trie,
+        settings.search.normalization,
+        recommender.inputs,
     )
     epoch = source.epoch(0)
     facts = _epoch_facts(epoch)

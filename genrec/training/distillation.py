@@ -19,6 +19,7 @@ from genrec.decoding.scores import Normalization
 from genrec.decoding.trie import Trie
 from genrec.errors import InputError
 from genrec.language_model.backbone import LanguageModel
+from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 from genrec.training.objective import NextItemLoss
 
@@ -70,6 +71,7 @@ class DistillationLoss(NextItemLoss):
         trie: the catalog's tree over the same codes.
         normalization: what each level's softmax runs over; the search should use the same.
         settings: the weights of the three terms.
+        inputs: how tokens enter the student, and the teacher (see `LanguageModel.inputs`).
 
     Raises:
         InputError: hidden states are to be compared that differ in size.
@@ -83,8 +85,10 @@ class DistillationLoss(NextItemLoss):
         trie: Trie,
         normalization: Normalization,
         settings: DistillationSettings,
+        inputs: tuple[TokenInputs, TokenInputs] = (plain_inputs, plain_inputs),
     ) -> None:
-        super().__init__(student, codes, trie, normalization)
+        super().__init__(student, codes, trie, normalization, inputs[0])
+        self.teacher_inputs = inputs[1]
         teacher.model.eval()
         self.teacher = (teacher.core,)  # a tuple hides it from optimizer and checkpoints
         self.teacher_head = LevelHead(teacher.core, teacher.vocabulary)
@@ -100,12 +104,13 @@ class DistillationLoss(NextItemLoss):
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
         real, settings = items >= 0, self.settings
         filled, target = items.clamp(min=0), items[real]
-        mine = [states[real] for states in self._depths(self.core[0], filled)]
+        mine = [states[real] for states in self._depths(self.core[0], self.inputs, filled)]
         total = (1 - settings.weight) * self._likelihood(mine[-1], target)
         if not settings.asks_teacher:
             return total
         with torch.no_grad():
-            theirs = [states[real] for states in self._depths(self.teacher[0], filled)]
+            depths = self._depths(self.teacher[0], self.teacher_inputs, filled)
+            theirs = [states[real] for states in depths]
         if settings.weight:
             total = total + settings.weight * self._divergence(mine[-1], theirs[-1], target)
         if settings.feature_weight:
@@ -127,13 +132,13 @@ class DistillationLoss(NextItemLoss):
             losses.append(divergence(wanted, found, self.settings.temperature))
         return torch.stack(losses).sum()
 
-    def _depths(self, model: PreTrainedModel, items: Tensor) -> list[Tensor]:
+    def _depths(self, model: PreTrainedModel, inputs: TokenInputs, items: Tensor) -> list[Tensor]:
         """Hidden states in front of every code, `(B, n, L, D)` a depth; the last alone where it suffices."""
         rows, n = items.shape
         codes = self.item_tokens[items].flatten(1)
         tokens = torch.cat([self.prefix.expand(rows, -1), codes[:, :-1]], dim=1)
         every = self.settings.feature_weight > 0
-        out = model.base_model(input_ids=tokens, use_cache=False, output_hidden_states=every)
+        out = model.base_model(**inputs(tokens), use_cache=False, output_hidden_states=every)
         depths = out.hidden_states if every else [out.last_hidden_state]
         first = len(self.prefix) - 1
         return [states[:, first:].view(rows, n, self.trie.levels, -1) for states in depths]

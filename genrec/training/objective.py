@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
 from genrec.language_model.backbone import LanguageModel
+from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 
 __all__ = ["CatalogPass", "NextItemLoss", "code_log_probabilities", "item_loss"]
@@ -28,6 +29,7 @@ class CatalogPass(nn.Module):
         codes: `(N, L)` semantic IDs of the catalog.
         trie: the catalog's tree over the same codes.
         normalization: what each level's softmax runs over; the search should use the same.
+        inputs: how tokens enter the model (see `LanguageModel.inputs`).
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class CatalogPass(nn.Module):
         codes: NDArray[np.integer],
         trie: Trie,
         normalization: Normalization,
+        inputs: TokenInputs = plain_inputs,
     ) -> None:
         super().__init__()
-        self.model = language_model.model
+        self.model, self.inputs = language_model.model, inputs
+        self.item_projection = language_model.item_projection
         self.train_only_codes = language_model.train_only_codes
         self.core = (language_model.core,)  # a tuple hides it: the parameters are registered once
         self.head = LevelHead(language_model.core, language_model.vocabulary)
@@ -53,9 +57,8 @@ class CatalogPass(nn.Module):
         codes = self.item_tokens[items].flatten(1)
         tokens = torch.cat([self.prefix.expand(rows, -1), codes[:, :-1]], dim=1)
         # Padding is on the right: causal attention hides it without a mask.
-        states: Tensor = (
-            self.core[0].base_model(input_ids=tokens, use_cache=False).last_hidden_state
-        )
+        body = self.core[0].base_model
+        states: Tensor = body(**self.inputs(tokens), use_cache=False).last_hidden_state
         return states[:, len(self.prefix) - 1 :].view(rows, n, self.trie.levels, -1)
 
 

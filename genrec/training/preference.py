@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from genrec.config import Settings
 from genrec.data.histories import Histories
+from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.training.batches import epoch_batches, pad_items
 from genrec.training.objective import CatalogPass, code_log_probabilities
 from genrec.training.settings import TrainingSettings
@@ -100,6 +101,7 @@ class PreferenceLoss(CatalogPass):
         trie: the catalog's tree over the same codes.
         normalization: what each level's softmax runs over; the search should use the same.
         settings: the weights of the terms.
+        inputs: how tokens enter the model (see `LanguageModel.inputs`).
     """
 
     def __init__(
@@ -109,8 +111,9 @@ class PreferenceLoss(CatalogPass):
         trie: Trie,
         normalization: Normalization,
         settings: PreferenceSettings,
+        inputs: TokenInputs = plain_inputs,
     ) -> None:
-        super().__init__(language_model, codes, trie, normalization)
+        super().__init__(language_model, codes, trie, normalization, inputs)
         self.settings = settings
 
     def train(self, mode: bool = True) -> PreferenceLoss:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from genrec.decoding.scores import Normalization
 from genrec.decoding.trie import Trie
 from genrec.language_model.backbone import LanguageModel
+from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 from genrec.training.objective import item_loss
 from genrec.training.packing import TokenBatch
@@ -32,6 +33,7 @@ class TaskLoss(nn.Module):
         normalization: what a code's softmax runs over; the search should use the same.
         text_weight: what a token of words counts.
         packs: whether rows hold several sequences, which their positions tell apart.
+        inputs: how tokens enter the model (see `LanguageModel.inputs`).
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class TaskLoss(nn.Module):
         normalization: Normalization,
         text_weight: float,
         packs: bool = True,
+        inputs: TokenInputs = plain_inputs,
     ) -> None:
         super().__init__()
-        self.model = language_model.model
+        self.model, self.inputs = language_model.model, inputs
+        self.item_projection = language_model.item_projection
         self.train_only_codes = language_model.train_only_codes
         self.core = (language_model.core,)  # a tuple hides it: the parameters are registered once
         self.head = LevelHead(language_model.core, language_model.vocabulary)
@@ -58,7 +62,7 @@ class TaskLoss(nn.Module):
         positions = {"position_ids": batch.positions} if self.packs else {}
         body = self.core[0].base_model
         states: Tensor = body(
-            input_ids=batch.tokens, use_cache=False, **positions
+            **self.inputs(batch.tokens), use_cache=False, **positions
         ).last_hidden_state
         target = batch.target[:, 1:]
         hidden, tokens, items = (

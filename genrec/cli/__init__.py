@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli import demo, evaluate, fit, inspect, items, recommend, transfer
+from genrec.cli import demo, evaluate, fit, inspect, items, recommend, serve, transfer
 from genrec.program import log_to_stderr, program
 
 __all__ = ["app", "main"]
@@ -31,6 +31,7 @@ app.add_typer(evaluate.commands)
 app.add_typer(recommend.commands)
 app.add_typer(inspect.commands)
 app.add_typer(items.commands)
+app.add_typer(serve.commands)
 
 
 @app.callback(invoke_without_command=True)

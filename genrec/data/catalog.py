@@ -99,6 +99,9 @@ class Catalog:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._positions
+
     @cached_property
     def item_ids(self) -> list[str]:
         """The items' ids, N of them."""

@@ -1,0 +1,283 @@
+"""What requests and responses hold, with the bounds of each field; the OpenAPI document is made of this."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from genrec.nearest_items import NearestItem
+from genrec.recommender import Recommendation
+from genrec.titles import WrittenTitle
+
+__all__ = [
+    "CatalogChange",
+    "Found",
+    "Health",
+    "Items",
+    "OneItem",
+    "Problem",
+    "Recommend",
+    "Recommended",
+    "Search",
+    "Titled",
+    "Titles",
+]
+
+MAX_K = 200
+MAX_HISTORIES = 256
+MAX_HISTORY = 5000
+MAX_IDS = 50_000
+MAX_CONDITIONS = 32
+MAX_TITLES = 20
+MAX_ITEMS = 1000
+MAX_TEXT = 1000
+
+ItemId = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, examples=["P0001"])]
+History = Annotated[list[ItemId], Field(max_length=MAX_HISTORY)]
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+ItemField = str | int | float | bool | None | list[str]
+Hash = Annotated[str, Field(description="Hash of the catalog that answered.")]
+
+
+class Body(BaseModel):
+    """Base of every body: no unknown field, no number in a text's place."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class Asking(Body):
+    """One history or many."""
+
+    history: History | None = None
+    """One user's item ids, oldest first; may be empty."""
+    histories: Annotated[list[History], Field(min_length=1, max_length=MAX_HISTORIES)] | None = None
+    """Many users' histories, in place of `history`."""
+    unknown_items: Literal["refuse", "drop"] = "refuse"
+    """What to do with ids in histories that the catalog lacks."""
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Asking:
+        if (self.history is None) == (self.histories is None):
+            raise ValueError("give either history (one user) or histories (many)")
+        return self
+
+    @property
+    def all_histories(self) -> list[list[str]]:
+        """The histories, one or many."""
+        return self.histories if self.histories is not None else [self.history or []]
+
+
+class Recommend(Asking):
+    """What to recommend to whom."""
+
+    k: int = Field(10, ge=1, le=MAX_K)
+    """Items wanted; fewer come only where fewer pass the filters."""
+    exclude_seen: bool = True
+    """Leave out items of the history."""
+    allow: Annotated[list[ItemId], Field(max_length=MAX_IDS)] | None = None
+    """The only items that may be returned, such as those in stock."""
+    deny: Annotated[list[ItemId], Field(max_length=MAX_IDS)] = []
+    """Items never to return."""
+    where: Annotated[list[Text], Field(max_length=MAX_CONDITIONS)] = []
+    """Conditions on columns of the catalog that every returned item meets."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"history": ["P0001", "P0002"], "k": 5},
+                {"histories": [["P0001"], []], "k": 3, "exclude_seen": False},
+                {
+                    "history": ["P0001"],
+                    "where": ["price<20", "brand=Acme|Other"],
+                    "deny": ["P0002"],
+                },
+            ]
+        }
+    )
+
+
+class Titles(Asking):
+    """Titles of the next product to write, for whom."""
+
+    n: int = Field(3, ge=1, le=MAX_TITLES)
+    """Titles for each history."""
+    mode: Literal["beam", "sample", "grounded"] = "beam"
+    """Likeliest titles, drawn ones, or one for each recommended item."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    """Of mode ``sample``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"history": ["P0001", "P0002"], "n": 3, "mode": "beam"}]}
+    )
+
+
+class Search(BaseModel):
+    """Words to look for, and how many items to find."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    q: Text = Field(examples=["trail bike helmet"])
+    """Words."""
+    k: int = Field(10, ge=1, le=MAX_K, examples=[5])
+    """Items wanted."""
+
+
+class NewItem(BaseModel):
+    """An item with any columns of the catalog."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    __pydantic_extra__: dict[str, ItemField]
+
+    item_id: ItemId
+    title: Annotated[str, Field(max_length=MAX_TEXT)] | None = None
+
+
+class Items(Body):
+    """Items to add to the catalog."""
+
+    items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_ITEMS)]
+    """Each with an id of its own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"items": [{"item_id": "N1", "title": "Trail Bike Helmet", "price": 49.9}]}
+            ]
+        }
+    )
+
+
+_HASH = "9f86d081884c7d65"
+_ITEM = {"item_id": "P0097", "title": "Trail Bike Helmet"}
+
+
+class Answer(BaseModel):
+    """Base of every answer from a catalog."""
+
+    catalog: Hash
+
+
+class _Recommendations(BaseModel):
+    recommendations: list[Recommendation]
+
+
+class Recommended(Answer):
+    """Recommendations for one history, or in `results` those for each of many; best first."""
+
+    recommendations: list[Recommendation] | None = None
+    results: list[_Recommendations] | None = None
+    dropped: int = Field(0, description="Unknown ids of histories that were left out.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"catalog": _HASH, "recommendations": [_ITEM | {"score": -1.25}], "dropped": 0},
+                {"catalog": _HASH, "results": [{"recommendations": []}], "dropped": 0},
+            ]
+        }
+    )
+
+
+class _WrittenTitles(BaseModel):
+    titles: list[WrittenTitle]
+
+
+class Titled(Answer):
+    """Titles for one history, or in `results` those for each of many; best first."""
+
+    titles: list[WrittenTitle] | None = None
+    results: list[_WrittenTitles] | None = None
+    dropped: int = Field(0, description="Unknown ids of histories that were left out.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "catalog": _HASH,
+                    "titles": [
+                        {
+                            "title": "Bike Helmet",
+                            "score": -3.5,
+                            "nearest": [_ITEM | {"similarity": 0.9}],
+                            "item_id": None,
+                        }
+                    ],
+                    "dropped": 0,
+                }
+            ]
+        }
+    )
+
+
+class Found(Answer):
+    """Items whose titles are nearest to the words."""
+
+    items: list[NearestItem]
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"catalog": _HASH, "items": [_ITEM | {"similarity": 0.9}]}]}
+    )
+
+
+class OneItem(Answer):
+    """All that the catalog holds of an item, and its semantic ID."""
+
+    item: dict[str, Any]
+    semantic_id: list[int]
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"catalog": _HASH, "item": _ITEM | {"price": 49.9}, "semantic_id": [3, 41]}
+            ]
+        }
+    )
+
+
+class CatalogChange(Answer):
+    """What is served after a change."""
+
+    items: int = Field(description="Items of the catalog now.")
+    snapshot: int = Field(
+        description="1 for the first recommender, one more for each change since."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"catalog": _HASH, "items": 500, "snapshot": 2}]}
+    )
+
+
+class Health(CatalogChange):
+    """That the server answers, and from what."""
+
+    status: Literal["ok"] = "ok"
+    version: str = Field(description="Of genrec.")
+    unanswered: int = Field(description="Histories that wait or are being searched.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ok",
+                    "version": "0.1.0",
+                    "catalog": _HASH,
+                    "items": 500,
+                    "snapshot": 1,
+                    "unanswered": 0,
+                }
+            ]
+        }
+    )
+
+
+class Problem(BaseModel):
+    """Why a request was not answered: what was given, what is allowed, what to do."""
+
+    error: str
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"error": "k = 0: should be greater than or equal to 1"}]}
+    )

@@ -1,0 +1,176 @@
+"""Routes that answer from the recommender and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import pydantic_core
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from genrec.artifacts import genrec_version
+from genrec.serving.bodies import (
+    Found,
+    Health,
+    OneItem,
+    Problem,
+    Recommend,
+    Recommended,
+    Search,
+    Titled,
+    Titles,
+)
+from genrec.serving.refusals import Refusal
+from genrec.serving.service import Service, service_of, tell
+from genrec.serving.snapshots import Snapshot
+from genrec.serving.strict_routes import StrictRoute
+from genrec.serving.works import known_histories, recommend_work, search_work, titles_work
+
+__all__ = ["ItemPath", "problems", "reading"]
+
+_REASONS = {
+    400: "The body is not strict JSON.",
+    401: "No token, or none that is known.",
+    403: "The server has no tokens, so nothing can be changed.",
+    404: "No such item, or no such route.",
+    408: "The body did not come in time.",
+    409: "The folder cannot be opened; the recommender that was open goes on.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "A field is wrong: unknown, missing, out of range, or about items that are not there.",
+    429: "Too many requests wait: come again after the seconds of `Retry-After`.",
+    500: "A failure of the server; its log has it.",
+    501: "This server cannot do it.",
+    503: "The server stops.",
+    504: "No answer in time.",
+}
+
+ItemPath = Annotated[str, Path(description="Id of an item.", examples=["P0001"], min_length=1)]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of some statuses."""
+    return {
+        status: {"model": Problem, "description": _REASONS[status]} for status in sorted(statuses)
+    }
+
+
+_ANY = (401, 422, 500)
+_BODY = (*_ANY, 400, 408, 413, 415)
+_SEARCH = (429, 503, 504)
+
+reading = APIRouter(route_class=StrictRoute)
+
+
+@reading.post(
+    "/recommend",
+    response_model=Recommended,
+    responses=problems(*_BODY, *_SEARCH),
+    summary="Recommend items for one history, or for many",
+)
+async def recommend(body: Recommend, request: Request) -> Response:
+    """The `k` most likely next items, best first; every one is in the catalog and passes the filters."""
+    service, snapshot = _now(request)
+    histories, dropped = known_histories(body, snapshot)
+    tell(request, catalog=snapshot.catalog, histories=len(histories))
+    found = await service.batcher.submit(recommend_work(body, histories, snapshot))
+    return _answer("recommendations", found, body.history is not None, dropped, snapshot)
+
+
+@reading.post(
+    "/titles",
+    response_model=Titled,
+    responses=problems(*_BODY, *_SEARCH),
+    summary="Write titles of the next product",
+)
+async def titles(body: Titles, request: Request) -> Response:
+    """Titles that the language model writes, each with the real items nearest to it.
+
+    Needs a recommender that has learned to write titles.
+    """
+    service, snapshot = _now(request)
+    histories, dropped = known_histories(body, snapshot)
+    tell(request, catalog=snapshot.catalog, histories=len(histories))
+    found = await service.batcher.submit(titles_work(body, histories, snapshot))
+    return _answer("titles", found, body.history is not None, dropped, snapshot)
+
+
+@reading.get(
+    "/search",
+    response_model=Found,
+    responses=problems(*_ANY, *_SEARCH),
+    summary="Find items by words",
+)
+async def search(query: Annotated[Search, Query()], request: Request) -> Response:
+    """Items whose titles are nearest to the words, nearest first."""
+    service, snapshot = _now(request)
+    tell(request, catalog=snapshot.catalog)
+    [found] = await service.batcher.submit(search_work(query, snapshot))
+    return JSONResponse({"catalog": snapshot.catalog, "items": [asdict(item) for item in found]})
+
+
+@reading.get(
+    "/items/{item_id:path}",
+    response_model=OneItem,
+    responses=problems(*_ANY, 404),
+    summary="Show an item",
+)
+async def item(item_id: ItemPath, request: Request) -> Response:
+    """All that the catalog holds of an item, and its semantic ID."""
+    snapshot = _now(request)[1]
+    tell(request, catalog=snapshot.catalog)
+    catalog = snapshot.recommender.catalog
+    if item_id not in catalog:
+        raise Refusal(404, f"item {item_id[:100]!r} is not in the catalog")
+    place = int(catalog.index_of([item_id])[0])
+    [row] = catalog.table.slice(place, 1).to_pylist()
+    codes = snapshot.recommender.semantic_ids.codes[place].tolist()
+    document = {"catalog": snapshot.catalog, "item": row, "semantic_id": codes}
+    # A column may hold dates, bytes or NaN, for which JSON has no words.
+    words = pydantic_core.to_json(
+        document, inf_nan_mode="null", bytes_mode="base64", fallback=str, by_alias=False
+    )
+    return Response(words, media_type="application/json")
+
+
+@reading.get(
+    "/health", response_model=Health, responses=problems(500), summary="Whether it answers"
+)
+async def health(request: Request) -> Response:
+    """What is served; needs no token."""
+    service, snapshot = _now(request)
+    state = {"status": "ok", "version": genrec_version()} | snapshot.facts()
+    return JSONResponse(state | {"unanswered": service.batcher.unanswered})
+
+
+@reading.get(
+    "/metrics",
+    response_class=Response,
+    responses=problems(401, 500)
+    | {200: {"content": {"text/plain": {"example": "genrec_snapshot 1.0\n"}}}},
+    summary="Counters for Prometheus",
+)
+async def metrics(request: Request) -> Response:
+    """Requests, searches, queue and memory in Prometheus's text format."""
+    service, snapshot = _now(request)
+    service.metrics.unanswered.set(service.batcher.unanswered)
+    service.metrics.items.set(len(snapshot.recommender.catalog))
+    service.metrics.snapshot.set(snapshot.number)
+    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _now(request: Request) -> tuple[Service, Snapshot]:
+    service = service_of(request)
+    return service, service.shelf.current
+
+
+def _answer(
+    name: str, found: Sequence[Sequence[Any]], one: bool, dropped: int, snapshot: Snapshot
+) -> Response:
+    """One user's list under its name, or those of many under ``results``."""
+    lists = [{name: [asdict(entry) for entry in entries]} for entries in found]
+    answer = lists[0] if one else {"results": lists}
+    return JSONResponse({"catalog": snapshot.catalog, **answer, "dropped": dropped})

@@ -1,0 +1,187 @@
+"""The recommender that is being served, and how another takes its place without a request lost.
+
+A request takes the snapshot that is current when it comes in and keeps it to the end. A new one is opened and
+warmed up in a thread of its own, beside the searches, and becomes current in one assignment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrec.artifacts import MANIFEST
+from genrec.errors import GenrecError, InputError
+from genrec.serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from genrec.data import Catalog
+    from genrec.recommender import GenerativeRecommender
+
+__all__ = ["Shelf", "Snapshot", "catalog_hash"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A recommender that is ready to be asked, and what to call it.
+
+    Attributes:
+        recommender: nothing in it changes any more.
+        catalog: hash of its items and their semantic IDs (see `catalog_hash`).
+        number: 1 for the first, one more for each that took its place.
+    """
+
+    recommender: GenerativeRecommender
+    catalog: str
+    number: int
+
+    @classmethod
+    def of(cls, recommender: GenerativeRecommender, number: int) -> Snapshot:
+        """Do what the first request would have to wait for: count the log, index the titles."""
+        recommender.recommend([[]], k=1)
+        with suppress(InputError):  # no title holds a word
+            recommender.nearest_items.search([recommender.catalog.titles[0]], 1)
+        return cls(recommender, catalog_hash(recommender), number)
+
+    def facts(self) -> dict[str, str | int]:
+        """What is served, for answers and the log."""
+        items = len(self.recommender.catalog)
+        return {"catalog": self.catalog, "items": items, "snapshot": self.number}
+
+
+def catalog_hash(recommender: GenerativeRecommender) -> str:
+    """Hash of the catalog, 16 hexadecimal digits: all that is known of the items, and their codes."""
+    import pyarrow as pa
+
+    table = recommender.catalog.table.combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    digest = hashlib.sha256(sink.getvalue())
+    digest.update(recommender.semantic_ids.codes.tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(eq=False)
+class Shelf:
+    """Holds the current snapshot; the changes to it happen one after another.
+
+    Attributes:
+        current: what new requests are answered from.
+        reopen: opens the recommender folder anew.
+        folder: the recommender folder, where there is one to be watched.
+    """
+
+    current: Snapshot
+    reopen: Callable[[], GenerativeRecommender]
+    folder: Path | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="genrec-open")
+    )
+
+    @classmethod
+    def open(cls, reopen: Callable[[], GenerativeRecommender], folder: Path | None = None) -> Shelf:
+        """Open the first recommender."""
+        return cls(Snapshot.of(reopen(), 1), reopen, folder)
+
+    async def reload(self) -> Snapshot:
+        """Put the folder's recommender, as it is now, in the place of the current one.
+
+        Raises:
+            Refusal: it cannot be opened (409); the current one goes on.
+        """
+        try:
+            return await self._replace(lambda _: self._open_whole())
+        except GenrecError as error:
+            raise Refusal(409, f"{error}; the recommender that was open goes on") from None
+
+    async def try_reload(self) -> None:
+        """Reload; what goes wrong is told to the log only, and the current one goes on."""
+        try:
+            await self.reload()
+        except Exception:
+            log.exception("reload failed")
+
+    async def add_items(self, items: Catalog) -> Snapshot:
+        """Add items to the catalog being served, not to the folder.
+
+        Raises:
+            InputError: they cannot be added.
+        """
+        return await self._replace(lambda old: _changing(old, "add_items")(items))
+
+    async def remove_items(self, item_ids: Sequence[str]) -> Snapshot:
+        """Remove items from the catalog being served, not from the folder.
+
+        Raises:
+            InputError: an id is not in the catalog, or nothing would be left.
+        """
+        return await self._replace(lambda old: _changing(old, "remove_items")(item_ids))
+
+    async def watch(self, seconds: float) -> None:
+        """Reload whenever the folder was replaced, until cancelled."""
+        seen = self._stamp()
+        while True:
+            await asyncio.sleep(seconds)
+            now = self._stamp()
+            if now in (None, seen):  # None: it is being replaced this very moment
+                continue
+            seen = now
+            await self.try_reload()
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._thread.shutdown()
+
+    async def _replace(
+        self, make: Callable[[GenerativeRecommender], GenerativeRecommender]
+    ) -> Snapshot:
+        async with self._lock:
+            start, old = time.monotonic(), self.current
+
+            def ready() -> Snapshot:
+                return Snapshot.of(make(old.recommender), old.number + 1)
+
+            new = await asyncio.get_running_loop().run_in_executor(self._thread, ready)
+            self.current = new
+        seconds = round(time.monotonic() - start, 3)
+        log.info("recommender replaced", extra={"facts": new.facts() | {"seconds": seconds}})
+        return new
+
+    def _open_whole(self) -> GenerativeRecommender:
+        """Open the folder; once more if it was replaced meanwhile, so that no two are mixed."""
+        while True:
+            before = self._stamp()
+            found = self.reopen()
+            if self._stamp() == before:
+                return found
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """What changes whenever the folder is replaced; None while it is not there."""
+        if self.folder is None:
+            return None
+        try:
+            facts = (self.folder / MANIFEST).stat()
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_ino, facts.st_size
+
+
+def _changing(
+    recommender: GenerativeRecommender, name: str
+) -> Callable[..., GenerativeRecommender]:
+    """The method that makes a recommender of another catalog."""
+    method: Callable[..., GenerativeRecommender] | None = getattr(recommender, name, None)
+    if method is None:
+        raise Refusal(501, f"this genrec has no {name}: change the folder, then POST /reload")
+    return method

@@ -1,0 +1,96 @@
+"""From a request's body to a `Work`: which requests may share a search, and what each gets of it.
+
+Requests share one call of `recommend` where they ask the same of the same snapshot. Only `k` may differ, as
+long as no search is widened for it: the best `k` items are then the first of the best `K`. Every filter is a
+search of its own.
+
+Alone or in a batch, the answers are equal up to floating-point rounding: matrix products add in another order
+for other shapes. Scores differ by some 1e-6, and only items whose scores are that close may change places. A
+batch gives, bit for bit, what `recommend` gives for the same histories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from genrec.errors import DataError
+from genrec.request import Request
+from genrec.serving.batching import Work
+from genrec.titles import WritingSettings
+
+if TYPE_CHECKING:
+    from genrec.recommender import GenerativeRecommender
+    from genrec.serving.bodies import Asking, Recommend, Search, Titles
+    from genrec.serving.snapshots import Snapshot
+
+__all__ = ["known_histories", "recommend_work", "search_work", "titles_work"]
+
+
+def known_histories(asking: Asking, snapshot: Snapshot) -> tuple[list[list[str]], int]:
+    """The histories, without unknown items where they are to be dropped, and how many were.
+
+    Raises:
+        DataError: an item is not in the catalog and is not to be dropped.
+    """
+    catalog, given = snapshot.recommender.catalog, asking.all_histories
+    kept = [[item for item in history if item in catalog] for history in given]
+    dropped = sum(map(len, given)) - sum(map(len, kept))
+    if dropped and asking.unknown_items == "refuse":
+        row = next(i for i, history in enumerate(given) if len(history) > len(kept[i]))
+        place = next(j for j, item in enumerate(given[row]) if item not in catalog)
+        unknown = given[row][place]
+        raise DataError(
+            f"item {place + 1} of history {row + 1} is not in the catalog{catalog.similar(unknown)}; "
+            "send ids of the catalog, or unknown_items = 'drop'",
+            value=unknown,
+        )
+    return kept, dropped
+
+
+def recommend_work(body: Recommend, histories: list[list[str]], snapshot: Snapshot) -> Work:
+    """What answers a request for recommendations; each answer is one history's."""
+    request = Request(
+        k=body.k,
+        exclude_seen=body.exclude_seen,
+        allow=body.allow,
+        deny=body.deny,
+        where=tuple(body.where),
+    )
+    recommender, options = snapshot.recommender, request.options()
+    del options["k"]
+    shared = body.k <= _narrowest(recommender)
+    filters = (None if body.allow is None else tuple(body.allow), tuple(body.deny), request.where)
+    key = (snapshot.number, body.exclude_seen, filters, None if shared else body.k)
+
+    def answer(rows: list[tuple[list[str], int]]) -> list[Any]:
+        widest = max(k for _, k in rows)
+        found = recommender.recommend([history for history, _ in rows], k=widest, **options)
+        return [items[:k] for items, (_, k) in zip(found, rows, strict=True)]
+
+    return Work(tuple((history, body.k) for history in histories), answer, key)
+
+
+def titles_work(body: Titles, histories: Sequence[list[str]], snapshot: Snapshot) -> Work:
+    """What answers a request for titles; drawn ones depend on the batch, so none are shared."""
+    settings = WritingSettings(mode=body.mode, seed=body.seed)
+
+    def answer(rows: list[list[str]]) -> list[Any]:
+        return list(snapshot.recommender.generate_titles(rows, body.n, settings))
+
+    return Work(tuple(histories), answer)
+
+
+def search_work(query: Search, snapshot: Snapshot) -> Work:
+    """What finds items by words."""
+
+    def answer(rows: list[str]) -> list[Any]:
+        return list(snapshot.recommender.nearest_items.search(rows, query.k))
+
+    return Work((query.q,), answer, ("search", snapshot.number, query.k))
+
+
+def _narrowest(recommender: GenerativeRecommender) -> int:
+    """Most items that are found without a wider search."""
+    beams = recommender.settings.search.beams
+    return min(beams) if isinstance(beams, tuple) else beams

@@ -16,10 +16,10 @@ from genrec.config import Settings
 from genrec.data.histories import Histories
 from genrec.errors import InputError
 from genrec.language_model.tasks import PLACEHOLDER, Task
+from genrec.nearest_items import NearestItem
 from genrec.progress import progress
 
 if TYPE_CHECKING:
-    from genrec.nearest_items import NearestItem
     from genrec.recommender import GenerativeRecommender
 
 __all__ = ["WritingSettings", "WrittenTitle", "write_titles"]

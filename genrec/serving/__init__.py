@@ -9,7 +9,3 @@ snapshot it came in under, so a catalog that is replaced meanwhile never mixes w
 
 Nothing is imported here: FastAPI, uvicorn and prometheus-client load only where something is served.
 """
-
-from __future__ import annotations
-
-__all__: list[str] = []

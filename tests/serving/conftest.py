@@ -1,0 +1,96 @@
+"""An application around the shop's recommender, and ways to ask it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from genrec.serving.app import create_app
+from genrec.serving.settings import ServeSettings
+from genrec.serving.snapshots import Shelf
+from genrec.serving.tokens import Tokens
+
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Stand:
+    """Stands in for a recommender: notes every call of `recommend`, and may be slow or fail.
+
+    Attributes:
+        calls: the histories and the options of each call.
+        before: called before each call.
+    """
+
+    def __init__(self, recommender, before=lambda histories: None):
+        self.recommender, self.before, self.calls = recommender, before, []
+
+    def __getattr__(self, name):
+        return getattr(self.recommender, name)
+
+    def recommend(self, histories, **options):
+        self.before(histories)
+        self.calls.append((histories, options))
+        return self.recommender.recommend(histories, **options)
+
+
+class Change(Stand):
+    """The same with the two changes of a catalog, which are only noted."""
+
+    def add_items(self, items):
+        return Change(self.recommender, lambda _: self.calls.append(items.table.to_pylist()))
+
+    def remove_items(self, item_ids):
+        return Change(self.recommender, lambda _: self.calls.append(item_ids))
+
+
+@pytest.fixture
+def make_app():
+    """Make an application: ``make_app(recommender, tokens=..., queue=...)``; searches do not wait."""
+
+    def make(recommender, *, tokens=(), reopen=None, **settings):
+        shelf = Shelf.open(lambda: recommender)
+        shelf.reopen = reopen or (lambda: recommender)
+        if isinstance(recommender, Stand):
+            recommender.calls.clear()
+        values = {"max_wait_ms": 0} | settings
+        return create_app(shelf, ServeSettings.model_validate(values), Tokens.of(*tokens))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def client(recommender):
+    """A client of the shop's recommender, whose server has no tokens."""
+    settings = ServeSettings(max_wait_ms=0)
+    with TestClient(create_app(Shelf.open(lambda: recommender), settings)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def histories(recommender):
+    """Histories of many lengths, an empty one among them."""
+    ids = recommender.catalog.item_ids
+    found = [[ids[item] for item in history] for history in list(recommender.log.histories)[:40]]
+    return [found[place][: place % 9] for place in range(40)]
+
+
+@asynccontextmanager
+async def running(app):
+    """A client of a running application that many tasks may use at once."""
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+            yield client
+
+
+async def ask_all(client, bodies, path="/recommend"):
+    """Send all bodies at once."""
+    return await asyncio.gather(*(client.post(path, json=body) for body in bodies))
+
+
+def plain(found):
+    """Recommendations as JSON has them."""
+    return [vars(item) for item in found]

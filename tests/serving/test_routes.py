@@ -1,0 +1,256 @@
+"""What each route answers, and what its OpenAPI document says."""
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from starlette.testclient import TestClient
+
+from genrec.data import Catalog
+from genrec.errors import InputError
+from genrec.nearest_items import NearestItem
+from genrec.serving.snapshots import Snapshot, catalog_hash
+from genrec.titles import WrittenTitle
+
+from .conftest import BEARER, TOKEN, Change, Stand, plain
+
+OPTIONS = {
+    "plain": {},
+    "seen": {"exclude_seen": False},
+    "many": {"k": 60},
+    "one": {"k": 1},
+    "allow": {"allow": ["P0003", "P0004", "P0005"]},
+    "nothing allowed": {"allow": []},
+    "deny": {"deny": ["P0003", "P0004", "P0005"]},
+    "where": {"where": ["price<40", "categories=Camping|Cycling|Kitchen"]},
+    "all": {"k": 3, "where": ["price>=10"], "deny": ["P0001"], "exclude_seen": False},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_recommend_is_what_the_recommender_says(client, recommender, histories, options):
+    for history in histories[:6]:
+        answer = client.post("/recommend", json={"history": history} | options)
+        [expected] = recommender.recommend([history], **options)
+        assert answer.status_code == 200
+        assert answer.json()["recommendations"] == plain(expected)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_many_histories_are_one_search(client, recommender, histories, options):
+    answer = client.post("/recommend", json={"histories": histories} | options).json()
+    expected = recommender.recommend(histories, **options)
+    assert [user["recommendations"] for user in answer["results"]] == list(map(plain, expected))
+    assert "recommendations" not in answer
+
+
+def test_every_answer_names_the_catalog(client, recommender):
+    name = catalog_hash(recommender)
+    assert len(name) == 16
+    answers = [
+        client.post("/recommend", json={"history": []}),
+        client.post("/recommend", json={"histories": [[]]}),
+        client.get("/search?q=tent"),
+        client.get("/items/P0001"),
+        client.get("/health"),
+    ]
+    assert [answer.json()["catalog"] for answer in answers] == [name] * len(answers)
+
+
+def test_the_hash_tells_catalogs_and_codes_apart(recommender):
+    table = recommender.catalog.table
+
+    class Other:
+        catalog = recommender.catalog
+        semantic_ids = recommender.semantic_ids
+
+    assert catalog_hash(Other) == catalog_hash(recommender)
+    prices = pa.array(np.asarray(table["price"]) + 1)
+    place = table.column_names.index("price")
+    Other.catalog = Catalog.from_table(table.set_column(place, "price", prices))
+    assert catalog_hash(Other) != catalog_hash(recommender)
+
+
+def test_unknown_items_are_refused_or_dropped(client, recommender):
+    known = ["P0001", "P0002"]
+    refused = client.post("/recommend", json={"histories": [known, ["P0001", "gone"]]})
+    assert refused.status_code == 422
+    for word in ("item 2 of history 2", "'gone'", "unknown_items"):
+        assert word in refused.json()["error"]
+    body = {"history": ["gone", *known, "away"], "unknown_items": "drop"}
+    answer = client.post("/recommend", json=body).json()
+    assert answer["dropped"] == 2
+    assert answer["recommendations"] == plain(recommender.recommend([known])[0])
+
+
+def test_search_finds_items_by_words(client, recommender):
+    title = recommender.catalog.titles[7]
+    answer = client.get("/search", params={"q": title, "k": 4}).json()
+    expected = recommender.nearest_items.search([title], 4)[0]
+    assert answer["items"] == plain(expected)
+    assert answer["items"][0]["title"] == title
+    assert client.get("/search", params={"q": "☃"}).json()["items"] == []
+
+
+def test_an_item_shows_all_that_is_known_of_it(client, recommender):
+    answer = client.get("/items/P0008").json()
+    [row] = recommender.catalog.table.slice(7, 1).to_pylist()
+    assert answer["item"] == row
+    assert answer["semantic_id"] == recommender.semantic_ids.codes[7].tolist()
+
+
+def test_ids_with_any_sign_are_found_and_values_without_json_are_shown(recommender, make_app):
+    rows = [{"item_id": "a/b?c#é", "title": None, "price": math.nan, "raw": b"\xff"}]
+
+    class Odd(Stand):
+        catalog = Catalog.from_table(pa.Table.from_pylist(rows))
+
+    with TestClient(make_app(Odd(recommender))) as client:
+        item = client.get("/items/a%2Fb%3Fc%23%C3%A9").json()["item"]
+        assert item == {"item_id": "a/b?c#é", "title": None, "price": None, "raw": "_w=="}
+        assert client.get("/items/a%2Fb").status_code == 404
+
+
+def test_titles_are_what_the_recommender_writes(recommender, make_app):
+    near = (NearestItem("P0001", "Tent", 0.5),)
+
+    class Writer(Stand):
+        def generate_titles(self, histories, n, settings):
+            title = f"{settings.mode} {settings.seed}"
+            return [[WrittenTitle(title, -1.5, near, history[0])] * n for history in histories]
+
+    with TestClient(make_app(Writer(recommender))) as client:
+        body = {"history": ["P0004"], "n": 2, "mode": "sample", "seed": 7}
+        answer = client.post("/titles", json=body).json()
+        written = {"title": "sample 7", "score": -1.5, "nearest": plain(near), "item_id": "P0004"}
+        assert answer["titles"] == [written] * 2
+        many = client.post("/titles", json={"histories": [["P0004"], ["P0005"]], "n": 1}).json()
+        assert [len(user["titles"]) for user in many["results"]] == [1, 1]
+
+
+def test_titles_that_were_not_learned_are_refused_with_what_to_do(client):
+    answer = client.post("/titles", json={"history": ["P0001"]})
+    assert answer.status_code == 422
+    assert "tasks.next-title" in answer.json()["error"]
+
+
+def test_items_come_and_go(recommender, make_app):
+    change = Change(recommender)
+    with TestClient(make_app(change, tokens=[TOKEN]), headers=BEARER) as client:
+        new = {"item_id": "N1", "title": "Tent", "price": 5, "categories": ["Camping"]}
+        answer = client.post("/items", json={"items": [new, {"item_id": "N2"}]})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["snapshot"] == 2
+        missing = {"title": None, "price": None, "categories": None}
+        assert change.calls == [[new, {"item_id": "N2"} | missing]]
+        answer = client.delete("/items/P0001")
+        assert answer.json()["snapshot"] == 3
+        assert client.delete("/items/gone").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([{"item_id": "N1", "price": "dear"}], ("price", "double")),
+        ([{"item_id": "N1", "price": [1]}], ("price",)),
+        ([{"item_id": "N1"}, {"item_id": "N1", "price": 3.5}], ("'N1'", "price")),
+        ([{"item_id": " "}], ("item_id",)),
+        ([{"title": "Tent"}], ("items[0].item_id is missing",)),
+        ([{"item_id": "N1", "color": 1}, {"item_id": "N2", "color": "red"}], ("color",)),
+        ([{"item_id": "N1", "price": {"a": 1}}], ("price",)),
+        ([{"item_id": "N1", "rank": 1 << 80}], ("rank",)),
+        ([], ("items", "at least 1")),
+    ],
+)
+def test_items_that_are_no_catalog_are_refused(recommender, make_app, items, says):
+    with TestClient(make_app(Change(recommender), tokens=[TOKEN]), headers=BEARER) as client:
+        answer = client.post("/items", json={"items": items})
+        assert answer.status_code == 422, answer.text
+        for word in says:
+            assert word in answer.json()["error"]
+        assert client.get("/health").json()["snapshot"] == 1
+
+
+def test_a_recommender_whose_catalog_cannot_change_says_so(recommender, make_app):
+    class Fixed(Stand):
+        add_items = remove_items = None
+
+    with TestClient(make_app(Fixed(recommender), tokens=[TOKEN]), headers=BEARER) as client:
+        for answer in (
+            client.post("/items", json={"items": [{"item_id": "N1"}]}),
+            client.delete("/items/P0001"),
+        ):
+            assert answer.status_code == 501
+            assert "POST /reload" in answer.json()["error"]
+
+
+def test_what_adding_refuses_is_told(recommender, make_app):
+    class Strict(Change):
+        def add_items(self, items):
+            raise InputError("the column 'size' is missing: add it")
+
+    with TestClient(make_app(Strict(recommender), tokens=[TOKEN]), headers=BEARER) as client:
+        answer = client.post("/items", json={"items": [{"item_id": "N1"}]})
+        assert answer.status_code == 422
+        assert answer.json() == {"error": "the column 'size' is missing: add it"}
+
+
+def test_metrics_count_requests_batches_and_refusals(recommender, make_app):
+    with TestClient(make_app(recommender)) as client:
+        client.post("/recommend", json={"histories": [[], ["P0001"]]})
+        client.post("/recommend", json={})
+        client.get("/items/P0001")
+        text = client.get("/metrics").text
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    assert lines['genrec_requests_total{route="/recommend",status="200"}'] == "1.0"
+    assert lines['genrec_requests_total{route="/recommend",status="422"}'] == "1.0"
+    assert lines['genrec_requests_total{route="/items/{item_id}",status="200"}'] == "1.0"
+    assert lines["genrec_batch_rows_sum"] == "2.0"
+    assert lines["genrec_catalog_items"] == "120.0"
+    assert float(lines["process_resident_memory_bytes"]) > 1e6
+
+
+def test_openapi_has_an_example_and_a_problem_for_every_route(client):
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    operations = {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(operations) == {
+        ("post", "/recommend"),
+        ("post", "/titles"),
+        ("get", "/search"),
+        ("get", "/items/{item_id}"),
+        ("post", "/items"),
+        ("delete", "/items/{item_id}"),
+        ("post", "/reload"),
+        ("get", "/health"),
+        ("get", "/metrics"),
+    }
+    for name, operation in operations.items():
+        content = operation["responses"]["200"]["content"]
+        for kind, found in content.items():
+            if kind == "application/json":
+                schema = schemas[found["schema"]["$ref"].rsplit("/", 1)[1]]
+                assert schema["examples"], name
+            else:
+                assert found["example"], name
+        body = operation.get("requestBody", {}).get("content", {})
+        for found in body.values():
+            assert schemas[found["schema"]["$ref"].rsplit("/", 1)[1]]["examples"], name
+        for parameter in operation.get("parameters", []):
+            assert parameter["schema"].get("examples") or parameter.get("examples"), name
+        assert "500" in operation["responses"], name
+        assert operation["summary"], name
+        assert operation["description"], name
+    assert "HTTPValidationError" not in json.dumps(document["paths"])
+
+
+def test_a_snapshot_is_warm(recommender):
+    stand = Stand(recommender)
+    assert Snapshot.of(stand, 3).number == 3
+    assert stand.calls == [([[]], {"k": 1})]

@@ -18,15 +18,15 @@ class ServeSettings(Settings):
     """Port; 0 takes a free one, which the log names."""
     max_batch: int = Field(64, ge=1)
     """Histories that are searched together; 1 searches each request by itself."""
-    max_wait_ms: float = Field(2.0, ge=0, le=1000)
+    max_wait_ms: float = Field(2.0, ge=0, le=1000, allow_inf_nan=False)
     """Longest time that a request waits for others to join its search, in milliseconds."""
     queue: int = Field(1024, ge=1)
     """Histories that may be unanswered at once; what comes beyond is told to come back later (429)."""
-    timeout: float = Field(10.0, gt=0)
+    timeout: float = Field(10.0, gt=0, allow_inf_nan=False)
     """Seconds within which a search must be answered, and a request's body received."""
     max_body: int = Field(1 << 20, ge=1)
     """Largest body of a request, in bytes."""
-    drain: float = Field(30.0, gt=0)
+    drain: float = Field(30.0, gt=0, allow_inf_nan=False)
     """Seconds that requests in flight get to finish when the server is stopped."""
-    watch: float | None = Field(None, gt=0)
+    watch: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Seconds between two looks at whether the recommender folder was replaced; None does not look."""

@@ -61,13 +61,14 @@ class Snapshot:
 def catalog_hash(recommender: GenerativeRecommender) -> str:
     """Hash of the catalog, 16 hexadecimal digits: all that is known of the items, and their codes."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    table = recommender.catalog.table.combine_chunks()
+    # Parquet forgets what does not matter, such as how the elements of a list are called in memory.
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
+    table = recommender.catalog.table
+    pq.write_table(table, sink, compression="none", store_schema=False)
     digest = hashlib.sha256(sink.getvalue())
-    digest.update(recommender.semantic_ids.codes.tobytes())
+    digest.update(recommender.semantic_ids.codes.astype("<i4").tobytes())
     return digest.hexdigest()[:16]
 
 

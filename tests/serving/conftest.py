@@ -1,10 +1,12 @@
 """An application around the shop's recommender, and ways to ask it."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from genrec.serving.app import create_app
@@ -46,7 +48,7 @@ class Change(Stand):
         return Change(self.recommender, lambda _: self.calls.append(item_ids))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_app():
     """Make an application: ``make_app(recommender, tokens=..., queue=...)``; searches do not wait."""
 
@@ -84,6 +86,29 @@ async def running(app):
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
             yield client
+
+
+@contextmanager
+def listening(app):
+    """The address of a real server of an application, which runs in a thread."""
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False)
+    server, started = uvicorn.Server(config), threading.Event()
+    startup = server.startup
+
+    async def tell(sockets=None):
+        await startup(sockets)
+        started.set()
+
+    server.startup = tell
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert started.wait(20)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 async def ask_all(client, bodies, path="/recommend"):

@@ -2,12 +2,14 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
+from genrec import GenerativeRecommender
 from genrec.data import Catalog
 from genrec.errors import InputError
 from genrec.nearest_items import NearestItem
@@ -59,7 +61,9 @@ def test_every_answer_names_the_catalog(client, recommender):
     assert [answer.json()["catalog"] for answer in answers] == [name] * len(answers)
 
 
-def test_the_hash_tells_catalogs_and_codes_apart(recommender):
+def test_the_hash_tells_catalogs_and_codes_apart(recommender, recommender_folder):
+    opened = GenerativeRecommender.from_pretrained(recommender_folder, device="cpu")
+    assert catalog_hash(opened) == catalog_hash(recommender)
     table = recommender.catalog.table
 
     class Other:
@@ -70,6 +74,9 @@ def test_the_hash_tells_catalogs_and_codes_apart(recommender):
     prices = pa.array(np.asarray(table["price"]) + 1)
     place = table.column_names.index("price")
     Other.catalog = Catalog.from_table(table.set_column(place, "price", prices))
+    assert catalog_hash(Other) != catalog_hash(recommender)
+    Other.catalog = recommender.catalog
+    Other.semantic_ids = SimpleNamespace(codes=recommender.semantic_ids.codes[::-1])
     assert catalog_hash(Other) != catalog_hash(recommender)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -236,6 +237,19 @@ def test_batches_are_as_large_as_allowed():
     works = [Work((1, 2, 3), double, "a") for _ in range(5)]
     assert batched(*works, max_batch=7)[1] == [6, 6, 3]
     assert batched(*works, max_batch=1)[1] == [3] * 5
+
+
+def test_what_nobody_waits_for_any_more_is_not_done():
+    done = []
+
+    def slow(rows):
+        done.append(rows)
+        time.sleep(0.3)
+        return rows
+
+    outcomes, _ = batched(Work((1,), slow, "a"), Work((2,), slow, "b"), max_wait_ms=1, timeout=0.1)
+    assert [outcome.status_code for outcome in outcomes] == [504, 504]
+    assert done == [[1]]
 
 
 def test_closing_turns_away_what_waits():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ RECOMMEND = {
     "an empty id": (b'{"history": [""]}', 422, "history[0] = ''"),
     "an unknown id": (b'{"history": ["P9999"]}', 422, "value 'P9999': item 1 of history 1"),
     "a traversal": (b'{"history": ["../../etc/passwd"]}', 422, "not in the catalog"),
-    "another form of a letter": ('{"history": ["P00０1"]}'.encode(), 422, "not in the catalog"),
+    "another form of a letter": ('{"history": ["P00\uff101"]}'.encode(), 422, "not in the catalog"),
     "right to left": ('{"history": ["\u202eP0001"]}'.encode(), 422, r"'\u202eP0001'"),
     "half a character": (rb'{"history": ["\ud800"]}', 400, "half a character"),
     "half a character as a key": (rb'{"\udfff": 1}', 400, "half a character"),
@@ -197,10 +198,8 @@ def test_strict_json_reads_what_json_reads(document):
 
 @given(st.binary(max_size=40))
 def test_no_bytes_are_anything_but_read_or_refused(body):
-    try:
+    with suppress(InputError):  # anything else is a failure
         parse_json(body)
-    except InputError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH, MAX_DEPTH + 1])

@@ -108,7 +108,7 @@ class Batcher:
             ) from None
         finally:
             self.unanswered -= rows
-            with suppress(ValueError):
+            if job in self._waiting:
                 self._waiting.remove(job)
 
     async def _dispatch(self) -> None:

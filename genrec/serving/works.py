@@ -57,15 +57,14 @@ def recommend_work(body: Recommend, histories: list[list[str]], snapshot: Snapsh
         deny=body.deny,
         where=tuple(body.where),
     )
-    recommender, options = snapshot.recommender, request.options()
-    del options["k"]
+    recommender = snapshot.recommender
     shared = body.k <= _narrowest(recommender)
     filters = (None if body.allow is None else tuple(body.allow), tuple(body.deny), request.where)
     key = (snapshot.number, body.exclude_seen, filters, None if shared else body.k)
 
     def answer(rows: list[tuple[list[str], int]]) -> list[Any]:
-        widest = max(k for _, k in rows)
-        found = recommender.recommend([history for history, _ in rows], k=widest, **options)
+        options = request.options() | {"k": max(k for _, k in rows)}
+        found = recommender.recommend([history for history, _ in rows], **options)
         return [items[:k] for items, (_, k) in zip(found, rows, strict=True)]
 
     return Work(tuple((history, body.k) for history in histories), answer, key)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from genrec.nearest_items import NearestItem
-from genrec.recommender import Recommendation
+from genrec.recommendation import Recommendation
 from genrec.titles import WrittenTitle
 
 __all__ = [
@@ -83,6 +83,8 @@ class Recommend(Asking):
     """Items never to return."""
     where: Annotated[list[Text], Field(max_length=MAX_CONDITIONS)] = []
     """Conditions on columns of the catalog that every returned item meets."""
+    query: Text | None = None
+    """What is wanted now, in words: it steers, where `where` is strict."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -151,7 +153,7 @@ class Items(Body):
 
 
 _HASH = "9f86d081884c7d65"
-_ITEM = {"item_id": "P0097", "title": "Trail Bike Helmet"}
+_ITEM: dict[str, Any] = {"item_id": "P0097", "title": "Trail Bike Helmet"}
 
 
 class Answer(BaseModel):
@@ -174,7 +176,11 @@ class Recommended(Answer):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"catalog": _HASH, "recommendations": [_ITEM | {"score": -1.25}], "dropped": 0},
+                {
+                    "catalog": _HASH,
+                    "recommendations": [_ITEM | {"score": -1.25, "basis": "model"}],
+                    "dropped": 0,
+                },
                 {"catalog": _HASH, "results": [{"recommendations": []}], "dropped": 0},
             ]
         }

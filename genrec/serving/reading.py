@@ -42,7 +42,6 @@ _REASONS = {
     422: "A field is wrong: unknown, missing, out of range, or about items that are not there.",
     429: "Too many requests wait: come again after the seconds of `Retry-After`.",
     500: "A failure of the server; its log has it.",
-    501: "This server cannot do it.",
     503: "The server stops.",
     504: "No answer in time.",
 }

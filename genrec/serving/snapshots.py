@@ -48,6 +48,7 @@ class Snapshot:
     def of(cls, recommender: GenerativeRecommender, number: int) -> Snapshot:
         """Do what the first request would have to wait for: count the log, index the titles."""
         recommender.recommend([[]], k=1)
+        assert recommender.query_words  # made when they are first looked at
         with suppress(InputError):  # no title holds a word
             recommender.nearest_items.search([recommender.catalog.titles[0]], 1)
         return cls(recommender, catalog_hash(recommender), number)
@@ -119,7 +120,7 @@ class Shelf:
         Raises:
             InputError: they cannot be added.
         """
-        return await self._replace(lambda old: _changing(old, "add_items")(items))
+        return await self._replace(lambda old: old.add_items(items))
 
     async def remove_items(self, item_ids: Sequence[str]) -> Snapshot:
         """Remove items from the catalog being served, not from the folder.
@@ -127,7 +128,7 @@ class Shelf:
         Raises:
             InputError: an id is not in the catalog, or nothing would be left.
         """
-        return await self._replace(lambda old: _changing(old, "remove_items")(item_ids))
+        return await self._replace(lambda old: old.remove_items(item_ids))
 
     async def watch(self, seconds: float) -> None:
         """Reload whenever the folder was replaced, until cancelled."""
@@ -160,12 +161,17 @@ class Shelf:
         return new
 
     def _open_whole(self) -> GenerativeRecommender:
-        """Open the folder; once more if it was replaced meanwhile, so that no two are mixed."""
+        """Open the folder; once more if it was replaced meanwhile."""
         while True:
             before = self._stamp()
-            found = self.reopen()
-            if self._stamp() == before:
-                return found
+            try:
+                found = self.reopen()
+            except GenrecError:
+                if self._stamp() == before:
+                    raise
+            else:
+                if self._stamp() == before:
+                    return found
 
     def _stamp(self) -> tuple[int, int, int] | None:
         """What changes whenever the folder is replaced; None while it is not there."""
@@ -176,13 +182,3 @@ class Shelf:
         except OSError:
             return None
         return facts.st_mtime_ns, facts.st_ino, facts.st_size
-
-
-def _changing(
-    recommender: GenerativeRecommender, name: str
-) -> Callable[..., GenerativeRecommender]:
-    """The method that makes a recommender of another catalog."""
-    method: Callable[..., GenerativeRecommender] | None = getattr(recommender, name, None)
-    if method is None:
-        raise Refusal(501, f"this genrec has no {name}: change the folder, then POST /reload")
-    return method

@@ -1,8 +1,8 @@
 """From a request's body to a `Work`: which requests may share a search, and what each gets of it.
 
 Requests share one call of `recommend` where they ask the same of the same snapshot. Only `k` may differ, as
-long as no search is widened for it: the best `k` items are then the first of the best `K`. Every filter is a
-search of its own.
+long as no search is widened for it: the best `k` items are then the first of the best `K`. Every filter and
+every query is a search of its own.
 
 Alone or in a batch, the answers are equal up to floating-point rounding: matrix products add in another order
 for other shapes. Scores differ by some 1e-6, and only items whose scores are that close may change places. A
@@ -56,11 +56,13 @@ def recommend_work(body: Recommend, histories: list[list[str]], snapshot: Snapsh
         allow=body.allow,
         deny=body.deny,
         where=tuple(body.where),
+        query=body.query,
     )
     recommender = snapshot.recommender
     shared = body.k <= _narrowest(recommender)
     filters = (None if body.allow is None else tuple(body.allow), tuple(body.deny), request.where)
-    key = (snapshot.number, body.exclude_seen, filters, None if shared else body.k)
+    asked = (body.query, body.exclude_seen, *filters)
+    key = (snapshot.number, asked, None if shared else body.k)
 
     def answer(rows: list[tuple[list[str], int]]) -> list[Any]:
         options = request.options() | {"k": max(k for _, k in rows)}

@@ -38,13 +38,14 @@ _ANY = (401, 403, 422, 500)
 @writing.post(
     "/items",
     response_model=CatalogChange,
-    responses=problems(*_ANY, 400, 408, 413, 415, 501),
+    responses=problems(*_ANY, 400, 408, 413, 415),
     summary="Add items to the catalog being served",
 )
 async def add_items(body: Items, request: Request) -> Response:
     """Nothing is trained, and the items there are keep their semantic IDs.
 
-    The recommender folder is left as it is: a reload or a restart brings back what the folder holds.
+    The recommender folder is left as it is, and a reload or a restart serves what it holds:
+    `genrec items` changes it for good.
     """
     shelf = service_of(request).shelf
     rows = [item.model_dump() for item in body.items]
@@ -55,13 +56,14 @@ async def add_items(body: Items, request: Request) -> Response:
 @writing.delete(
     "/items/{item_id:path}",
     response_model=CatalogChange,
-    responses=problems(*_ANY, 404, 501),
+    responses=problems(*_ANY, 404),
     summary="Remove an item from the catalog being served",
 )
 async def remove_item(item_id: ItemPath, request: Request) -> Response:
     """It is never recommended again, and histories that name it are refused or stripped of it.
 
-    The recommender folder is left as it is: a reload or a restart brings back what the folder holds.
+    The recommender folder is left as it is, and a reload or a restart serves what it holds:
+    `genrec items` changes it for good.
     """
     shelf = service_of(request).shelf
     if item_id not in shelf.current.recommender.catalog:

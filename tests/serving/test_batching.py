@@ -75,12 +75,14 @@ def test_filters_are_searches_of_their_own(recommender, make_app, histories):
         {"allow": []},
         {"where": ["price<20"]},
         {"where": ["price<20", "price>5"]},
+        {"query": "tent"},
+        {"query": "lantern"},
     ]
     stand = Stand(recommender)
     bodies = [{"history": histories[5]} | each for each in filters for _ in range(2)]
 
     async def run():
-        async with running(make_app(stand, max_wait_ms=500, max_batch=16)) as client:
+        async with running(make_app(stand, max_wait_ms=500, max_batch=20)) as client:
             return await ask_all(client, bodies)
 
     answers = asyncio.run(run())

@@ -165,7 +165,8 @@ def test_a_folder_that_is_watched_is_opened_anew_when_it_was_replaced(folders, o
     assert health["snapshot"] == 2
 
 
-def test_a_folder_replaced_while_it_is_opened_is_opened_once_more(folders, other):
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_folder_replaced_while_it_is_opened_is_opened_once_more(folders, fails):
     served, new = folders
     opened = []
 
@@ -174,6 +175,8 @@ def test_a_folder_replaced_while_it_is_opened_is_opened_once_more(folders, other
         opened.append(len(found.catalog))
         if len(opened) == 2:  # the first is that of the start
             replace(served, new)
+            if fails:
+                raise RecommenderError("changed meanwhile")
         return found
 
     shelf = Shelf.open(reopen, served)

@@ -27,6 +27,9 @@ OPTIONS = {
     "nothing allowed": {"allow": []},
     "deny": {"deny": ["P0003", "P0004", "P0005"]},
     "where": {"where": ["price<40", "categories=Camping|Cycling|Kitchen"]},
+    "query": {"query": "a tent, red"},
+    "query that fits nothing": {"query": "xyzzy"},
+    "query and filter": {"query": "tent", "where": ["price<40"], "k": 30},
     "all": {"k": 3, "where": ["price>=10"], "deny": ["P0001"], "exclude_seen": False},
 }
 
@@ -180,17 +183,22 @@ def test_items_that_are_no_catalog_are_refused(recommender, make_app, items, say
         assert client.get("/health").json()["snapshot"] == 1
 
 
-def test_a_recommender_whose_catalog_cannot_change_says_so(recommender, make_app):
-    class Fixed(Stand):
-        add_items = remove_items = None
-
-    with TestClient(make_app(Fixed(recommender), tokens=[TOKEN]), headers=BEARER) as client:
-        for answer in (
-            client.post("/items", json={"items": [{"item_id": "N1"}]}),
-            client.delete("/items/P0001"),
-        ):
-            assert answer.status_code == 501
-            assert "POST /reload" in answer.json()["error"]
+def test_the_catalog_lives(recommender, make_app):
+    with TestClient(make_app(recommender, tokens=[TOKEN]), headers=BEARER) as client:
+        first = client.get("/health").json()["catalog"]
+        new = {"item_id": "N1", "title": "Ironbark Tent", "brand": "Ironbark", "price": 30}
+        added = client.post("/items", json={"items": [new]}).json()
+        assert added["items"] == len(recommender.catalog) + 1
+        assert client.get("/items/N1").json()["item"]["brand"] == "Ironbark"
+        assert client.get("/items/P0001").json()["catalog"] == added["catalog"] != first
+        only = {"history": ["P0001"], "allow": ["N1"]}
+        [found] = client.post("/recommend", json=only).json()["recommendations"]
+        assert found["item_id"] == "N1"
+        assert client.get("/search?q=Ironbark Tent").json()["items"][0]["item_id"] == "N1"
+        assert client.delete("/items/N1").json()["items"] == len(recommender.catalog)
+        gone = client.post("/recommend", json=only)
+        assert (gone.status_code, "'N1'" in gone.text) == (422, True)
+        assert client.get("/health").json()["catalog"] == first
 
 
 def test_what_adding_refuses_is_told(recommender, make_app):

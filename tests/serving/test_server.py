@@ -79,6 +79,7 @@ def test_a_server_lives_reloads_drains_and_says_nothing_of_users(serving):
         for path in ("/search?q=lantern", "/items/P0019", "/nothing?q=tent"):
             client.get(path)
         client.post("/recommend", json={"history": ["secret-id"]})
+        client.post("/recommend", json={"history": [], "query": "a tent"})
         client.get("/health", headers={"Authorization": "Bearer wrong-token"})
 
         os.kill(serving.process.pid, signal.SIGHUP)

@@ -153,6 +153,22 @@ def test_sft_demo_then_rank_queries_dpo_and_passes_demo(tmp_path):
     assert all(result["steps"] >= 1 for result in (user, *position))
 
 
+@pytest.mark.slow
+def test_serving_demo(tmp_path, recommender_folder):
+    quick = [f"recommender={recommender_folder}", "clients=4", "rounds=1", "seconds=0.4"]
+    quick += ["memory_requests=30", "queue=1", "users=20"]
+    done = run(["eval/serving.py", "eval/serving_demo.yaml", *quick], tmp_path)
+    assert (tmp_path / "runs" / "serving_demo.md").read_text().strip() == done.stdout.strip()
+    document = json.loads((tmp_path / "runs" / "serving_demo.json").read_text())
+    assert list(document["servers"]) == ["gathered", "each by itself"]
+    for server in document["servers"].values():
+        assert server["same_lists"] == server["asked_alone"] == 20
+        assert list(server["statuses"]) == ["200"]
+        assert 0 < server["p50_ms"] <= server["p99_ms"]
+    assert document["memory"]["statuses"] == {"200": 30}
+    assert set(document["short_queue"]["statuses"]) == {"200", "429"}
+
+
 def test_distill_demo_then_again(tmp_path):
     shop = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     shop += ["fit.training.max_steps=10", "fit.language_model.compact.layers=2"]

@@ -1,4 +1,4 @@
-"""The command `genrec serve`."""
+"""``genrec serve``: a recommender over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genrec.options import Device, Dtype, Folder, OnceCommand
 
 __all__ = ["commands"]
 
-commands = typer.Typer()
+commands = typer.Typer(rich_markup_mode="rich")
 
 _EXAMPLES = (
     "[bold]Examples[/]\n\n"

@@ -33,6 +33,7 @@ COMMANDS = [
     "inspect",
     "export",
     "items",
+    "serve",
 ]
 INNER = ["items add", "items remove"]
 HISTORY = "P0001,P0002,P0003"

@@ -124,9 +124,12 @@ def test_an_address_that_is_taken_is_refused(command, recommender_folder):
 
 
 def test_answers_do_not_wait_for_acknowledgements():
-    with server._listen(server.ServeSettings(port=0)) as listening:
-        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        server._listen(server.ServeSettings(port=0)) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_others_are_not_let_in_without_tokens(command, recommender_folder, monkeypatch):

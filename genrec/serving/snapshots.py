@@ -81,11 +81,13 @@ class Shelf:
         current: what new requests are answered from.
         reopen: opens the recommender folder anew.
         folder: the recommender folder, where there is one to be watched.
+        settled: called when another recommender has taken its place.
     """
 
     current: Snapshot
     reopen: Callable[[], GenerativeRecommender]
     folder: Path | None = None
+    settled: Callable[[], None] = lambda: None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="genrec-open")
@@ -156,6 +158,7 @@ class Shelf:
 
             new = await asyncio.get_running_loop().run_in_executor(self._thread, ready)
             self.current = new
+            self.settled()
         seconds = round(time.monotonic() - start, 3)
         log.info("recommender replaced", extra={"facts": new.facts() | {"seconds": seconds}})
         return new

@@ -179,7 +179,10 @@ def test_a_folder_replaced_while_it_is_opened_is_opened_once_more(folders, fails
                 raise RecommenderError("changed meanwhile")
         return found
 
+    settled = []
     shelf = Shelf.open(reopen, served)
+    shelf.settled = lambda: settled.append(len(shelf.current.recommender.catalog))
     asyncio.run(shelf.reload())
+    assert settled == [90]
     assert opened == [120, 120, 90]
     assert len(shelf.current.recommender.catalog) == 90

@@ -1,5 +1,6 @@
 """The command as a process: ready, reloading on SIGHUP, draining on SIGTERM; and what it refuses."""
 
+import gc
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -172,6 +174,25 @@ def test_help_shows_examples(command):
     assert "/recommend" in answer.out
 
 
+def test_the_collector_passes_over_what_is_loaded_and_finds_what_was_replaced():
+    class Ring:
+        pass
+
+    ring = Ring()
+    ring.itself = ring
+    gone = weakref.ref(ring)
+    try:
+        server._spare_the_collector()
+        assert gc.get_freeze_count() > 1000
+        del ring
+        gc.collect()
+        assert gone() is not None, "frozen"
+        server._spare_the_collector()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+
+
 def test_signals_are_given_back(monkeypatch, recommender):
     """After the server has stopped, the process answers signals as before."""
     before = signal.getsignal(signal.SIGTERM)
@@ -180,6 +201,7 @@ def test_signals_are_given_back(monkeypatch, recommender):
     opened = SimpleNamespace(from_pretrained=lambda *_, **__: recommender)
     monkeypatch.setattr("genrec.recommender.GenerativeRecommender", opened)
     server.serve("folder", server.ServeSettings(port=0), server.Tokens())
+    gc.unfreeze()
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -223,7 +223,7 @@ class LanguageModel:
                 model = tuning.add_adapter(model, settings, vocabulary)
         base = None if settings.tuning == "full" else base
         projection = None
-        if settings.reads_vectors:
+        if settings.item_vectors:
             width = model.get_input_embeddings().weight.shape[1]
             projection = ItemProjection.of(vectors, width, seed)
         prefix = _prefix(tokenizer, settings)

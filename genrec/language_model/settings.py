@@ -31,20 +31,15 @@ class LanguageModelSettings(Settings):
     or less of the memory. Needs ``pip install 'genrec[quantize]'``."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time, same gradients."""
-    item_vectors: bool | None = None
-    """Whether a history's items enter with their vectors beside their codes; None is yes for the compact
-    model and no for a pretrained one, which so stays a plain model for `genrec export` and vLLM."""
+    item_vectors: bool = False
+    """Whether a history's items enter with their vectors beside their codes (see `item_inputs`). The model
+    learns faster, and is then no plain model for `genrec export` and vLLM; in the end it is no better."""
     instruction: str = "A shopper chose these products, oldest first:"
     """Words in front of the history, for a pretrained model."""
     compact: CompactSettings = CompactSettings()
     """Shape of the compact model."""
     lora: LoraSettings = LoraSettings()
     """Adapter of a pretrained model."""
-
-    @property
-    def reads_vectors(self) -> bool:
-        """Whether items enter with their vectors."""
-        return self.backbone == "compact" if self.item_vectors is None else self.item_vectors
 
     @model_validator(mode="after")
     def _quantized_weights_stay(self) -> LanguageModelSettings:

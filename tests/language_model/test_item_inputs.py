@@ -19,7 +19,8 @@ SIZES = CATALOG.codebook_sizes
 
 
 def model(backbone="compact", **more):
-    values = {"compact": {"width": 16, "layers": 2, "heads": 2, "dropout": 0.0}} | more
+    shape = {"width": 16, "layers": 2, "heads": 2, "dropout": 0.0}
+    values = {"compact": shape, "item_vectors": True} | more
     settings = LanguageModelSettings(backbone=backbone, **values)
     lm = LanguageModel.create(settings, CATALOG.codes, VECTORS, SIZES, max_items=8, seed=0)
     lm.model.eval()
@@ -110,7 +111,7 @@ def test_both_readers_take_vectors_in_and_agree(kind, tmp_path):
         lm = model()
     else:
         base = save_tiny_pretrained(tmp_path / "base", kind)
-        lm = model(str(base), tuning="full", instruction="a b", item_vectors=True)
+        lm = model(str(base), tuning="full", instruction="a b")
     inputs = inputs_of(lm)
     rows = [prompt(lm, [4, 9]), prompt(lm, [2])]
     lengths = torch.tensor([len(row) for row in rows])
@@ -154,10 +155,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
         LanguageModel.load(tmp_path / "lm", LanguageModelSettings(), SIZES)
 
 
-def test_who_reads_vectors():
-    assert LanguageModelSettings().reads_vectors
-    assert not LanguageModelSettings(backbone="Qwen/Qwen3-0.6B").reads_vectors
-    assert LanguageModelSettings(backbone="Qwen/Qwen3-0.6B", item_vectors=True).reads_vectors
+def test_a_model_that_reads_codes_alone():
     without = model(item_vectors=False)
     assert without.item_projection is None
     assert without.inputs(CATALOG.codes, None) is plain_inputs

@@ -101,7 +101,7 @@ def test_an_adapter_is_merged_first_and_then_needs_no_base(shop, quick_settings,
     settings = quick_settings | {"language_model": tuned, "training": training}
     fitted = GenerativeRecommender.fit(shop.catalog, shop.log, FitSettings.model_validate(settings))
     fitted.save_pretrained(tmp_path / "fitted")
-    with pytest.raises(InputError, match=r"once it is merged: open .*merged=True"):
+    with pytest.raises(InputError, match=r"adapter has to be merged .*: open .*merged=True"):
         prefer(fitted, QUICK, tmp_path / "preferring")
     merged = GenerativeRecommender.from_pretrained(tmp_path / "fitted", device="cpu", merged=True)
     result = prefer(merged, QUICK, tmp_path / "preferring")

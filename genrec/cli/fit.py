@@ -32,11 +32,11 @@ commands = typer.Typer(rich_markup_mode="rich")
     "genrec fit --from runs/moved --interactions first_week.csv --out runs/week split.train_share=0.5",
 )
 def fit(
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
     interactions: Annotated[
         list[Path],
         typer.Option(help="Click log, in any of these formats; one for each --items, in order."),
     ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
     items: Annotated[
         list[Path] | None,
         typer.Option(

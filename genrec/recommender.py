@@ -20,6 +20,7 @@ from genrec.evaluation.ranking import Ranking
 from genrec.fitted_catalog import FittedCatalog
 from genrec.language_model import LanguageModel
 from genrec.memory import Memory, compare_texts, mix
+from genrec.model_card import write_card
 from genrec.nearest_items import NearestItems
 from genrec.query import QueryWords, clean_query
 from genrec.recommendation import Recommendation, named
@@ -322,15 +323,14 @@ class GenerativeRecommender:
             self.vectorizer.save(building)
             self.language_model.save(building / "language_model")
             (building / "metrics.json").write_text(json.dumps(self.metrics, indent=2) + "\n")
-            write_manifest(
-                building,
-                {
-                    "provenance": provenance(),
-                    "data": self.data,
-                    "settings": self.settings.model_dump(mode="json"),
-                    "semantic_ids": self.semantic_ids.describe(),
-                },
-            )
+            content = {
+                "provenance": provenance(),
+                "data": self.data,
+                "settings": self.settings.model_dump(mode="json"),
+                "semantic_ids": self.semantic_ids.describe(),
+            }
+            write_card(building, content, self.settings)
+            write_manifest(building, content)
 
     @classmethod
     def from_pretrained(

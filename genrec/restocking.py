@@ -25,12 +25,13 @@ from genrec.artifacts import (
 from genrec.config import validate
 from genrec.data.catalog import Catalog
 from genrec.fitted_catalog import FILES, CatalogChange, FittedCatalog
+from genrec.model_card import CARD, write_card
 from genrec.settings import FitSettings
 
 __all__ = ["add_to_folder", "remove_from_folder"]
 
 Change: TypeAlias = Callable[[FittedCatalog], tuple[FittedCatalog, CatalogChange]]
-_REWRITTEN = (*FILES, "collaborative/", "given_vectors.safetensors")
+_REWRITTEN = (*FILES, "collaborative/", "given_vectors.safetensors", CARD)
 
 
 def add_to_folder(
@@ -90,6 +91,11 @@ class _Folder:
     def in_place(self) -> bool:
         return self.out == self.path
 
+    @property
+    def _keeps_a_readme(self) -> bool:
+        """Whether a person wrote one, in a folder that had no card."""
+        return CARD not in self.manifest["files"] and (self.path / CARD).exists()
+
     def change(self, change: Change) -> CatalogChange:
         """Read the catalog, change it, and write the folder; nothing where nothing changes."""
         settings = validate(FitSettings, self.manifest["settings"], source=str(self.path))
@@ -109,7 +115,10 @@ class _Folder:
         fitted.write(building)
         facts = {"provenance": provenance(), "data": fitted.data}
         facts["semantic_ids"] = fitted.semantic_ids.describe()
-        write_manifest(building, {**self.manifest, **facts}, known=kept)
+        content = {**self.manifest, **facts}
+        if not (self.in_place and self._keeps_a_readme):
+            write_card(building, content, fitted.settings)
+        write_manifest(building, content, known=kept)
         if self.in_place:  # what else a person keeps there
             for path in self.path.rglob("*"):
                 name = path.relative_to(self.path)

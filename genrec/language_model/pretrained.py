@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genrec.language_model.settings import LanguageModelSettings
 
 __all__ = [
+    "BASE_MODEL",
     "WHERE_A_BASE_MAY_LIE",
     "BaseRecord",
     "grow_tables",
@@ -35,7 +36,7 @@ WHERE_A_BASE_MAY_LIE = (
     "Put the original back, or say where it lies now: base=… of GenerativeRecommender.from_pretrained, "
     "--base of 'genrec export'"
 )
-_RECORD = "base_model.json"
+BASE_MODEL = "base_model.json"
 _BLOCKS, _BLOCK = 256, 4096
 
 
@@ -156,7 +157,7 @@ class BaseRecord:
     def save(self, folder: Path) -> None:
         """Write it beside the adapter."""
         text = json.dumps(asdict(self), indent=2)
-        (folder / _RECORD).write_text(text + "\n", encoding="utf-8")
+        (folder / BASE_MODEL).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> BaseRecord:
@@ -166,10 +167,10 @@ class BaseRecord:
             RecommenderError: it is missing or not such a file.
         """
         try:
-            return cls(**json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+            return cls(**json.loads((folder / BASE_MODEL).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise RecommenderError(
-                f"{folder / _RECORD}, which says what the adapter was tuned on, cannot be read "
+                f"{folder / BASE_MODEL}, which says what the adapter was tuned on, cannot be read "
                 f"({_reason(error)}): restore the folder from a copy, or fit again"
             ) from None
 

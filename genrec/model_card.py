@@ -112,7 +112,12 @@ def without_folders(name: str) -> str:
     """Return the last part of a local path; a hub's ``owner/name`` stays as it is."""
     if _HUB_NAME.fullmatch(name):
         return name
-    return PureWindowsPath(name).name or "a local folder"
+    return _last_part(name)
+
+
+def _last_part(path: str) -> str:
+    """Read as a Windows path, which knows both slashes."""
+    return PureWindowsPath(path).name or "a local folder"
 
 
 def _front_matter(facts: CardFacts) -> str:
@@ -210,8 +215,10 @@ def _language_model(facts: CardFacts) -> str:
     settings = facts.settings.language_model
     if (base := facts.base) is not None:
         how = f"LoRA of rank {settings.lora.rank}" if settings.tuning == "lora" else settings.tuning
-        place = "a local model" if base.revision is None else f"commit {code(base.revision)}"
-        return f"adapter ({how}), which needs its base {code(without_folders(base.name))} ({place})"
+        if base.revision is None:
+            return f"adapter ({how}), which needs its base {code(_last_part(base.name))} (a local model)"
+        name, commit = code(without_folders(base.name)), code(base.revision)
+        return f"adapter ({how}), which needs its base {name} (commit {commit})"
     config = facts.architecture or {}
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     shape = f", architecture {code(config.get('model_type', 'unknown'))}"
@@ -236,7 +243,9 @@ def _training(facts: CardFacts) -> str:
 
 def _memory(facts: CardFacts) -> str:
     counts, texts = facts.settings.memory.weight or 0.0, facts.settings.memory.text_weight or 0.0
-    chosen = "chosen on validation" if facts.metrics.get("memory") else "as set"
+    before = any(kind in facts.metrics for kind in RETRAINED)
+    unchosen = "as in the recommender that it was made from" if before else "as set"
+    chosen = "chosen on validation" if facts.metrics.get("memory") else unchosen
     return (
         f"counts of the training log weigh {counts:.2f}, likeness of texts {texts:.2f}, the language model "
         f"the rest ({1 - counts - texts:.2f}); {chosen}"

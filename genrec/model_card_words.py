@@ -19,9 +19,11 @@ SPLITS = {
 """Protocol -> what training did not see."""
 
 RETRAINED = {
-    "distillation": "Made smaller from another recommender, which taught it",
-    "preference": "Trained further to prefer what was chosen to what was expected",
-    "further": "Trained further from another recommender's weights",
+    "distillation": "Made smaller from another, which taught it; training and costs are of that alone",
+    "preference": (
+        "Trained further to prefer what was chosen to what was expected; training and costs are of that alone"
+    ),
+    "further": "Trained further from another recommender's weights; training and costs are of that alone",
 }
 """Record in ``metrics.json`` -> what was done after a first fit."""
 

@@ -165,6 +165,19 @@ def test_a_metric_without_a_value_is_not_a_number():
     assert "| recall@10 | not defined |  |" in text
 
 
+@pytest.mark.parametrize("kind", ["distillation", "preference", "further"])
+def test_one_trained_from_another_says_whose_the_costs_are(kind):
+    said = sections(model_card(facts(metrics=METRICS | {kind: {}, "memory": {}})))
+    assert "training and costs are of that alone" in said["How it was made"]
+    assert "as in the recommender that it was made from" in said["How it was made"]
+
+
+def test_a_local_base_is_shown_without_its_folder():
+    text = model_card(facts(base=BaseRecord("runs/base", None, 10, "f")))
+    assert "its base `base` (a local model)" in text
+    assert "base_model" not in front_matter(text)[0]
+
+
 @pytest.mark.parametrize("revision", ["c0ffee", None])
 def test_an_adapter_names_its_base_without_a_folder_of_this_machine(revision):
     name = "Qwen/Qwen3-0.6B" if revision else "/home/somebody/secret/qwen"

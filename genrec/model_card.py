@@ -204,11 +204,16 @@ def _vectors(settings: FitSettings) -> str:
 
 def _semantic_ids(facts: CardFacts) -> str:
     ids = facts.semantic_ids
+    levels = _counted(len(ids["codebook_sizes"]), "level")
     sizes = " and ".join(f"{size:,}" for size in ids["codebook_sizes"])
     return (
-        f"item tokenizer {code(facts.item_tokenizer)}, {len(ids['codebook_sizes'])} levels of {sizes} codes; "
+        f"item tokenizer {code(facts.item_tokenizer)}, {levels} of {sizes} codes; "
         f"collisions resolved by {code(ids['policy'])}, which moved {ids['moved']:,} items"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _language_model(facts: CardFacts) -> str:
@@ -222,7 +227,7 @@ def _language_model(facts: CardFacts) -> str:
     config = facts.architecture or {}
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     shape = f", architecture {code(config.get('model_type', 'unknown'))}"
-    shape += f", {layers} layers" if layers else ""
+    shape += f", {_counted(layers, 'layer')}" if layers else ""
     if settings.backbone == "compact":
         return f"{code('compact')}, trained from scratch{shape}"
     return f"from {code(without_folders(settings.backbone))}, weights saved whole{shape}"

@@ -144,6 +144,11 @@ def test_the_hub_reads_it():
     assert set(front_matter(model_card(facts()))[0]) == {"library_name", "tags"}
 
 
+def test_one_layer_is_no_plural():
+    said = model_card(facts(architecture={"model_type": "gpt2", "n_layer": 1}))
+    assert ", 1 layer\n" in said
+
+
 def test_another_protocol_has_other_limits():
     settings = FitSettings(split={"protocol": "user-holdout"})
     said = sections(model_card(facts(settings=settings)))

@@ -91,7 +91,11 @@ def seeds_table(
         ["---", *["---:"] * (len(metrics) + 1)],
     ]
     for name in (*others, last):
-        cells = [f"{name}, {len(runs[name])} seeds", *(_over(runs[name], m) for m in metrics)]
+        count = len(runs[name])
+        cells = [
+            f"{name}, {count} seed{'s' * (count > 1)}",
+            *(_over(runs[name], m) for m in metrics),
+        ]
         lines.append([*cells, "" if name == last else _gap(runs[name], runs[last], metrics[-1])])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

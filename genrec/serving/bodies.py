@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from genrec.decoding.trie import MAX_CODES
 from genrec.nearest_items import NearestItem
 from genrec.recommendation import Recommendation
 from genrec.titles import WrittenTitle
@@ -139,6 +140,8 @@ class TreePlace(BaseModel):
     """First codes of semantic IDs, with commas between; none: the whole catalog."""
     k: int = Field(256, ge=1, le=MAX_CHILDREN, examples=[20])
     """Children wanted, those with most items first."""
+    skip: int = Field(0, ge=0, le=MAX_CODES, examples=[0])
+    """How many of the first ones to leave out."""
 
 
 class NewItem(BaseModel):

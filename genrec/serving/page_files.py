@@ -39,6 +39,7 @@ _FILES = (
     "codes.js",
     "tree.js",
     "squares.js",
+    "rove.js",
 )
 
 PAGE_PATHS = frozenset({"/", *(f"/page/{name}" for name in _FILES)})

@@ -151,7 +151,7 @@ async def tree(place: Annotated[TreePlace, Query()], request: Request) -> Respon
     snapshot = _now(request)[1]
     tell(request, catalog=snapshot.catalog)
     prefix = parse_prefix(place.prefix)
-    found = below(snapshot.recommender, prefix, place.k)
+    found = below(snapshot.recommender, prefix, place.k, place.skip)
     return JSONResponse({"catalog": snapshot.catalog, "prefix": prefix, **found})
 
 

@@ -37,17 +37,21 @@ def parse_prefix(words: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def below(recommender: GenerativeRecommender, prefix: Sequence[int], k: int) -> dict[str, Any]:
+def below(
+    recommender: GenerativeRecommender, prefix: Sequence[int], k: int, skip: int = 0
+) -> dict[str, Any]:
     """Describe a prefix of a semantic ID and its children, those with most items first.
 
     Args:
         recommender: whose catalog.
         prefix: first codes of a semantic ID; none: all of the catalog.
         k: most children to list.
+        skip: how many of the first children to leave out.
 
     Returns:
         `items` below the prefix, `levels` of a semantic ID, how many `children_in_all` there are, and
-        `children`: `code`, `items` below it and some `titles` of each, and `item_id` where it is a single item.
+        `children`: `code`, `items` below it and some `titles` of each, and `item_id` where one item
+        is left.
 
     Raises:
         Refusal: no item has the prefix (404), or it is a whole semantic ID or more (422).
@@ -63,7 +67,7 @@ def below(recommender: GenerativeRecommender, prefix: Sequence[int], k: int) -> 
     first, end = (int(each[0]) for each in trie.child_span(depth, node))
     nodes = torch.arange(first, end, device=node.device)
     low, high = trie.leaves(depth + 1, nodes)
-    order = (high - low).argsort(descending=True, stable=True)[:k]
+    order = (high - low).argsort(descending=True, stable=True)[skip : skip + k]
     codes = trie.code[depth][first:end].long()[order]
     runs = zip(codes.tolist(), low[order].tolist(), high[order].tolist(), strict=True)
     return {

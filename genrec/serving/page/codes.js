@@ -50,9 +50,9 @@ export function evidence(codes, history) {
 }
 
 function sentence(most, levels, nearest) {
-  if (!most) return "Its first code is that of no item of the history.";
+  if (!most) return "Shares no first code with the history.";
   const names = [...new Set(nearest.map(({ item }) => nameOf(item)))];
   const others = names.length > 1 ? ` and ${names.length - 1} more of the history` : "";
-  const codes = most === 1 ? "first code" : `first ${most}`;
-  return most === levels ? `This is in the history.` : `Same ${codes} of ${levels}${most === 1 ? "" : " codes"} as ${names[0]}${others}.`;
+  const codes = most === 1 ? `first code of ${levels}` : `first ${most} codes of ${levels}`;
+  return most === levels ? "This is in the history." : `Same ${codes} as ${names[0]}${others}.`;
 }

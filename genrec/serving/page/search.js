@@ -4,7 +4,7 @@ import { byId, count, latest, row } from "./dom.js";
 import { addButton } from "./history.js";
 import { ask } from "./server.js";
 
-const SHOWN = 8;
+const SHOWN = 6;
 
 export function startSearch() {
   const find = latest(

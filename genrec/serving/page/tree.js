@@ -79,7 +79,7 @@ function block(child, area) {
   const seen = shown.history.filter((id) => codes.every((code, level) => id[level] === code)).length;
   const mark = seen ? ` · ● ${seen} of the history` : "";
   const words = `Code ${child.code}, ${count(child.items, "item")}${mark}: ${child.titles.join(" / ")}`;
-  const size = area.width < 26 || area.height < 18 ? "tiny" : area.width < 60 || area.height < 50 ? "small" : "";
+  const size = area.width < 26 || area.height < 18 ? "tiny" : area.width < 50 || area.height < 44 ? "small" : "";
   const button = make("button", {
     type: "button", title: words, "aria-label": words, class: `${size} ${seen ? "marked" : ""}`,
     onclick: () => (child.item_id === null ? goTo(codes) : showLeaf(child.item_id)),

@@ -49,7 +49,7 @@ def serve(
     device: Device = "auto",
     dtype: Dtype = None,
 ) -> None:
-    """Serve recommendations over HTTP: a page at /, /recommend, /titles, /search, /items, /tree, /health, /metrics.
+    """Serve over HTTP: a page at /, and /recommend, /titles, /search, /items, /tree, /health, /metrics.
 
     Concurrent requests share searches. The environment variable GENREC_TOKENS holds the tokens, separated by
     commas, one of which every request but / and /health then needs; changing anything always needs one. The

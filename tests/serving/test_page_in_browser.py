@@ -11,13 +11,25 @@ import pyarrow as pa
 import pytest
 
 from genrec.data import Catalog
+from genrec.nearest_items import NearestItem
+from genrec.titles import WrittenTitle
 
-from .conftest import TOKEN, listening
+from .conftest import TOKEN, Stand, listening
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
 
 HOSTILE = "<img src=x onerror=alert(1)//<>"
 """Live in HTML, and left in titles, which lose tags that are plainly written."""
+
+
+class Writer(Stand):
+    """Writes one title for whoever has a history."""
+
+    def generate_titles(self, histories, n, settings):
+        if histories == [[]]:
+            return self.recommender.generate_titles(histories, n, settings)
+        near = NearestItem("P0001", f"near {HOSTILE}", 0.625)
+        return [[WrittenTitle(f"written {HOSTILE}", -2.5, (near,))] for _ in histories]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +50,7 @@ def address(recommender, make_app):
     titles = pa.array([f"{title} {HOSTILE}" for title in recommender.catalog.titles])
     table = table.set_column(table.column_names.index("title"), "title", titles)
     hostile = replace(recommender, catalog=Catalog.from_table(table), index=recommender.trie)
-    with listening(make_app(hostile, tokens=[TOKEN])) as url:
+    with listening(make_app(Writer(hostile), tokens=[TOKEN])) as url:
         yield url
 
 
@@ -127,6 +139,19 @@ def test_errors_and_missing_titles_are_said_in_words(page):
     page.locator("#recommend-error", has_text="prise").wait_for()
     page.click("#write")
     page.locator("#titles-status", has_text="has not learned to write titles").wait_for()
+
+
+def test_titles_are_shown_with_the_items_nearest_to_them(page, recommender):
+    add(page, "P0001", recommender)
+    page.click("#write")
+    page.get_by_text("Likeliest first").wait_for()
+    words = page.locator("#titles li").inner_text()
+    assert f"written {HOSTILE}" in words
+    assert f"nearest items: near {HOSTILE} (0.63)" in words
+    assert "-2.50" in words
+    add(page, "P0002", recommender)
+    page.locator("#titles-status", has_text="write anew").wait_for()
+    assert page.locator("#titles li").count() == 0
 
 
 def test_the_tree_is_opened_down_to_an_item(page, recommender):

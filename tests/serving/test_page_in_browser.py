@@ -158,8 +158,16 @@ def test_the_tree_is_opened_down_to_an_item(page, recommender):
     blocks = page.locator("#blocks button")
     assert blocks.count() == len(set(recommender.semantic_ids.codes[:, 0].tolist()))
     blocks.first.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Home")
+    for key, place in {
+        "ArrowRight": 1,
+        "End": blocks.count() - 1,
+        "ArrowUp": -2,
+        "Home": 0,
+    }.items():
+        page.keyboard.press(key)
+        focused = page.evaluate("() => document.activeElement.ariaLabel")
+        assert focused == blocks.all()[place].get_attribute("aria-label")
+        assert page.locator("#blocks [tabindex='0']").get_attribute("aria-label") == focused
     for depth in range(1, recommender.semantic_ids.codes.shape[1] + 1):
         page.keyboard.press("Enter")
         page.wait_for_function(

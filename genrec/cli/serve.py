@@ -49,10 +49,10 @@ def serve(
     device: Device = "auto",
     dtype: Dtype = None,
 ) -> None:
-    """Serve recommendations over HTTP: /recommend, /titles, /search, /items, /health, /metrics.
+    """Serve over HTTP: a page at /, and /recommend, /titles, /search, /items, /tree, /health, /metrics.
 
     Concurrent requests share searches. The environment variable GENREC_TOKENS holds the tokens, separated by
-    commas, one of which every request but /health then needs; changing anything always needs one. The
+    commas, one of which every request but / and /health then needs; changing anything always needs one. The
     OpenAPI document is at /openapi.json, the log is JSON lines on stderr. Needs the extra serve.
     """
     from genrec.config import validate

@@ -16,6 +16,7 @@ from genrec.errors import InputError
 from genrec.serving.batching import Batcher
 from genrec.serving.guard import Guard, problem
 from genrec.serving.metrics import Metrics
+from genrec.serving.page_files import page_routes
 from genrec.serving.reading import reading
 from genrec.serving.service import Service
 from genrec.serving.settings import ServeSettings
@@ -52,6 +53,7 @@ def create_app(
     app.state.service = service
     app.include_router(reading)
     app.include_router(writing)
+    app.include_router(page_routes())
     app.add_middleware(Guard, settings=settings, tokens=tokens, metrics=metrics)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)

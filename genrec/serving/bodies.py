@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from genrec.decoding.trie import MAX_CODES
 from genrec.nearest_items import NearestItem
 from genrec.recommendation import Recommendation
 from genrec.titles import WrittenTitle
@@ -22,6 +23,8 @@ __all__ = [
     "Search",
     "Titled",
     "Titles",
+    "Tree",
+    "TreePlace",
 ]
 
 MAX_K = 200
@@ -32,6 +35,7 @@ MAX_CONDITIONS = 32
 MAX_TITLES = 20
 MAX_ITEMS = 1000
 MAX_TEXT = 1000
+MAX_CHILDREN = 1000
 
 ItemId = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, examples=["P0001"])]
 History = Annotated[list[ItemId], Field(max_length=MAX_HISTORY)]
@@ -125,6 +129,19 @@ class Search(BaseModel):
     """Words."""
     k: int = Field(10, ge=1, le=MAX_K, examples=[5])
     """Items wanted."""
+
+
+class TreePlace(BaseModel):
+    """A place in the tree of semantic IDs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    prefix: Annotated[str, Field(max_length=100, examples=["3", ""])] = ""
+    """First codes of semantic IDs, with commas between; none: the whole catalog."""
+    k: int = Field(256, ge=1, le=MAX_CHILDREN, examples=[20])
+    """Children wanted, those with most items first."""
+    skip: int = Field(0, ge=0, le=MAX_CODES, examples=[0])
+    """How many of the first ones to leave out."""
 
 
 class NewItem(BaseModel):
@@ -238,6 +255,47 @@ class OneItem(Answer):
         json_schema_extra={
             "examples": [
                 {"catalog": _HASH, "item": _ITEM | {"price": 49.9}, "semantic_id": [3, 41]}
+            ]
+        }
+    )
+
+
+class _Child(BaseModel):
+    code: int
+    items: int
+    titles: list[str]
+    item_id: str | None
+
+
+class Tree(Answer):
+    """What lies below a prefix of semantic IDs."""
+
+    prefix: list[int]
+    items: int = Field(description="Items below the prefix.")
+    levels: int = Field(description="Codes of a semantic ID.")
+    children_in_all: int = Field(description="Children of the prefix, listed or not.")
+    children: list[_Child] = Field(
+        description="Next codes, those with most items first; `item_id` where one item is left."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "catalog": _HASH,
+                    "prefix": [3],
+                    "items": 1,
+                    "levels": 2,
+                    "children_in_all": 1,
+                    "children": [
+                        {
+                            "code": 41,
+                            "items": 1,
+                            "titles": ["Trail Bike Helmet"],
+                            "item_id": "P0097",
+                        }
+                    ],
+                }
             ]
         }
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
+from genrec.serving.page_files import PAGE_PATHS
 from genrec.serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["Guard", "problem"]
 
 log = logging.getLogger(__name__)
 
-_OPEN_TO_ALL = "/health"
+_OPEN_TO_ALL = PAGE_PATHS | {"/health"}
 
 
 def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -41,7 +42,7 @@ class Guard:
     Attributes:
         app: the application.
         settings: largest body, and how long it may take to come.
-        tokens: one of which every request but that for ``/health`` needs, where there are any.
+        tokens: one of which every request needs, where there are any, but those for ``/health`` and the page.
         metrics: count every request.
     """
 
@@ -71,7 +72,7 @@ class Guard:
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         admitted = not self.tokens or self.tokens.admit(headers.get("authorization"))
-        if not admitted and scope["path"] != _OPEN_TO_ALL:
+        if not admitted and scope["path"] not in _OPEN_TO_ALL:
             raise Refusal(
                 401,
                 "send one of the server's tokens: Authorization: Bearer TOKEN",

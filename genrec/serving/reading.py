@@ -21,11 +21,14 @@ from genrec.serving.bodies import (
     Search,
     Titled,
     Titles,
+    Tree,
+    TreePlace,
 )
 from genrec.serving.refusals import Refusal
 from genrec.serving.service import Service, service_of, tell
 from genrec.serving.snapshots import Snapshot
 from genrec.serving.strict_routes import StrictRoute
+from genrec.serving.tree import below, parse_prefix
 from genrec.serving.works import known_histories, recommend_work, search_work, titles_work
 
 __all__ = ["ItemPath", "problems", "reading"]
@@ -135,6 +138,21 @@ async def item(item_id: ItemPath, request: Request) -> Response:
         document, inf_nan_mode="null", bytes_mode="base64", fallback=str, by_alias=False
     )
     return Response(words, media_type="application/json")
+
+
+@reading.get(
+    "/tree",
+    response_model=Tree,
+    responses=problems(*_ANY, 404),
+    summary="Show a place in the tree of semantic IDs",
+)
+async def tree(place: Annotated[TreePlace, Query()], request: Request) -> Response:
+    """The next codes below a prefix of semantic IDs, with how many items each holds and some titles."""
+    snapshot = _now(request)[1]
+    tell(request, catalog=snapshot.catalog)
+    prefix = parse_prefix(place.prefix)
+    found = below(snapshot.recommender, prefix, place.k, place.skip)
+    return JSONResponse({"catalog": snapshot.catalog, "prefix": prefix, **found})
 
 
 @reading.get(

@@ -20,6 +20,7 @@ OTHERS = [
     ("/items/{item_id}", "GET"),
     ("/items/{item_id}", "DELETE"),
     ("/reload", "POST"),
+    ("/tree", "GET"),
     ("/health", "GET"),
     ("/metrics", "GET"),
 ]

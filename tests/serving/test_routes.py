@@ -243,6 +243,7 @@ def test_openapi_has_an_example_and_a_problem_for_every_route(client):
         ("post", "/items"),
         ("delete", "/items/{item_id}"),
         ("post", "/reload"),
+        ("get", "/tree"),
         ("get", "/health"),
         ("get", "/metrics"),
     }

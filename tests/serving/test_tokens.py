@@ -16,6 +16,7 @@ READS = [
     ("POST", "/titles"),
     ("GET", "/search?q=tent"),
     ("GET", "/items/P0001"),
+    ("GET", "/tree"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
     ("GET", "/no-such-route"),

@@ -30,7 +30,9 @@ def name(path):
 
 def recipe_of(values):
     """The recipe that a YAML file is for: ``train/sft_demo.yaml`` belongs to ``train/sft.py``."""
-    return values.with_name(values.stem.split("_")[0] + ".py")
+    words = values.stem.split("_")
+    names = ["_".join(words[:count]) + ".py" for count in range(len(words), 0, -1)]
+    return next(path for path in map(values.with_name, names) if path.exists())
 
 
 def load(recipe, monkeypatch):

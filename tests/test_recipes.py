@@ -321,3 +321,27 @@ def test_data_settings_read_files_and_shops_alike(tmp_path):
 def test_data_settings_want_two_files_or_a_shop(values):
     with pytest.raises(ValueError, match="either items and interactions"):
         DataSettings.model_validate(values)
+
+
+def test_joint_demo_then_zero_shot_demo(tmp_path):
+    quick = ["fit.training.max_steps=20", "fit.training.min_steps=20", "fit.validation_users=50"]
+    done = run(["train/joint.py", "train/joint_demo.yaml", *quick], tmp_path)
+    assert done.stdout.rstrip().endswith("recommenders in runs/joint_demo: large, small")
+    words = [
+        "data.shop.items=80",
+        "data.shop.users=60",
+        "shares=[0.5]",
+        "fit.training.max_steps=5",
+        "further=[training.max_steps=5]",
+        "baseline.training.max_steps=5",
+    ]
+    done = run(["eval/zero_shot.py", "eval/zero_shot_demo.yaml", *words], tmp_path)
+    out = tmp_path / "runs" / "zero_shot_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    assert set(json.loads(out.read_text())) == {"config", "seen items left out", "seen items kept"}
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("|")]
+    assert rows.count("genrec, transferred, 50 % of the log") == 2
+    assert rows.count("SASRec, 50 % of the log") == 2
+    again = run(["eval/zero_shot.py", "eval/zero_shot_demo.yaml", *words], tmp_path)
+    columns = [line.split("|")[1:4] for line in done.stdout.splitlines()]
+    assert [line.split("|")[1:4] for line in again.stdout.splitlines()] == columns

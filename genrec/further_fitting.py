@@ -22,6 +22,7 @@ from genrec.retraining import (
     training_split,
 )
 from genrec.settings import FitSettings
+from genrec.work_folder import data_facts
 
 __all__ = ["fit_further", "further_settings"]
 
@@ -63,9 +64,12 @@ def fit_further(
     """
     require_plain(recommender.language_model, "learn further")
     record = {"of": hash_weights(recommender.language_model.model)}
+    recommender.language_model.to(settings.torch_device())
     recommender.language_model.model.float().requires_grad_(True)
     chosen = plain_settings(settings, settings.training)
-    trained = replace(recommender, settings=chosen, metrics={}, index=recommender.trie)
+    # The log may be another than that of the first fit: a run on another one is another run.
+    data = recommender.data | data_facts(recommender.catalog, recommender.log)
+    trained = replace(recommender, settings=chosen, metrics={}, data=data, index=recommender.trie)
     split = training_split(trained)
     run = Retraining(trained, "further", record, settings.seed, chooses_memory=True)
     return run.run(

@@ -48,6 +48,7 @@ def inspect_recommender(
         "neighbors": asdict(neighborhoods(own, vectors)),
         "families": [asdict(family) for family in families(ids.codes, catalog.titles)],
         "churn": None if against is None else asdict(churn(ids, against)),
+        "parameters": recommender.language_model.parameters()[1],
         "fit": recommender.metrics,
     }
 
@@ -62,7 +63,7 @@ def _facts(document: dict[str, Any]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    report, fit = document["quality"], document["fit"]
+    report = document["quality"]
     near = document["neighbors"]
     table = Table(title="Recommender", title_justify="left", show_header=False)
     facts = {
@@ -70,7 +71,7 @@ def _facts(document: dict[str, Any]) -> Table:
         "log": f"{document['interactions']:,} interactions of {document['users']:,} users",
         "encoder": document["encoder"],
         "item tokenizer": f"{document['item_tokenizer']}, codes {document['codebook_sizes']}",
-        "language model": f"{document['backbone']}, {fit['parameters']['total']:,} parameters",
+        "language model": f"{document['backbone']}, {document['parameters']:,} parameters",
         "collisions": (
             f"{report['before']['items']:,} items ({report['before']['share']:.1%}) before resolution, "
             f"{report['after']['items']:,} after"
@@ -81,14 +82,20 @@ def _facts(document: dict[str, Any]) -> Table:
             f"{near['overlap']:.1%} of the {near['k']} nearest by vector are near by code "
             f"({near['chance']:.2%} by chance)"
         ),
-        "fit": ", ".join(f"{step} {seconds:.0f} s" for step, seconds in fit["seconds"].items())
-        + f"; peak memory {fit['peak_memory_mib'] or 0:,} MiB",
+        "fit": _costs(document["fit"]),
     }
     for name, value in facts.items():
         table.add_row(name, escape(value))
     for failure in document["failures"]:
         table.add_row("[bold]warning[/]", escape(failure))
     return table
+
+
+def _costs(fit: dict[str, Any]) -> str:
+    if not fit:
+        return "none: transferred from another catalog"
+    steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in fit["seconds"].items())
+    return f"{steps}; peak memory {fit['peak_memory_mib'] or 0:,} MiB"
 
 
 def _moved(moves: dict[str, Any] | None, policy: str) -> str:

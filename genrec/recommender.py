@@ -383,9 +383,6 @@ class GenerativeRecommender:
         )
 
     def _train(self) -> Histories:
-        """The training part of the log; after a transfer there may be no log."""
-        if not len(self.log):
-            return self.log.histories
         return self.settings.split.apply(self.log, self.settings.seed).train
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:

@@ -59,10 +59,15 @@ class SplitSettings(Settings):
         return self
 
     def apply(self, log: Interactions, seed: int) -> Split:
-        """Cut the log; one that items were removed from, as it was cut before."""
+        """Cut the log; one that items were removed from, as it was cut before. No log has no parts."""
+        from genrec.data.histories import Cases
+        from genrec.data.split import Split, with_fewer_users
+
+        if not len(log):
+            none = Cases.none()
+            return Split(self.protocol, log.histories, none, none, ("there is no log",))
         if log.kept_split is not None:
             return log.kept_split.split(log.histories)
-        from genrec.data.split import with_fewer_users
 
         return with_fewer_users(self._whole(log, seed), self.train_share, seed)
 

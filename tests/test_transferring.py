@@ -86,6 +86,19 @@ def test_counts_stay_behind_and_likeness_of_texts_comes(recommender, other, tmp_
         fit_further(silent, further_settings(silent), tmp_path / "x")
 
 
+def test_without_a_log_its_catalog_is_looked_at_and_lives(recommender, other):
+    from genrec.inspecting import inspect_recommender, inspection_tables
+
+    moved = recommender.transfer(other.catalog)
+    gone = other.catalog.item_ids[3]
+    left = moved.remove_items([gone])
+    assert len(left.catalog) == 89
+    assert gone not in {item.item_id for item in left.recommend([[]], k=89)[0]}
+    document = inspect_recommender(moved)
+    assert document["items"] == 90
+    assert len(inspection_tables(document)) > 0
+
+
 def test_a_catalog_too_large_to_compare_is_left_to_the_language_model(recommender, other, caplog):
     few = recommender.settings.memory.replace(text_items=50)
     from dataclasses import replace
@@ -152,6 +165,41 @@ def test_fitting_on_learns_the_new_log_and_chooses_the_memory_anew(moved, tmp_pa
     judge = Judge(moved.catalog, moved.log, SplitSettings().apply(moved.log, 0), "test")
     before, after = judge.measure([moved.alone(), opened.alone()])
     assert after.metrics["ndcg@10"] > before.metrics["ndcg@10"]
+
+
+def test_a_fit_that_goes_on_knows_its_log_and_no_other_takes_it_over(moved, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from genrec.training import sft
+
+    settings = further_settings(
+        moved, words=["training.max_steps=4", "training.checkpoint_seconds=0"]
+    )
+    again = generate(
+        SyntheticShop(items=90, users=150, seed=21)
+    ).log  # other users of the same catalog
+    assert again.catalog.item_ids == moved.catalog.item_ids
+
+    def run(log):
+        copy = replace(moved, log=log, language_model=moved.language_model.merged())
+        return fit_further(copy, settings, tmp_path / "out")
+
+    step, count = sft._Run._step, iter(range(10))
+
+    def killed(self, epoch, batch):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        return step(self, epoch, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft._Run, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(moved.log)
+    with pytest.raises(InputError, match="unfinished fit with other data"):
+        run(again)
+    fitted = run(moved.log)
+    assert fitted.data["interactions"]["users"] == 200
+    assert "transferred_from" in fitted.data
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ class Cases:
     histories: Histories
     targets: NDArray[np.int32]
 
+    @classmethod
+    def none(cls) -> Cases:
+        """No case at all."""
+        return cls(np.empty(0, np.int64), Histories.of([]), np.empty(0, np.int32))
+
     def __len__(self) -> int:
         return len(self.targets)
 

@@ -63,12 +63,11 @@ class SplitSettings(Settings):
         from genrec.data.histories import Cases
         from genrec.data.split import Split, with_fewer_users
 
+        if log.kept_split is not None:
+            return log.kept_split.split(log.histories)
         if not len(log):
             none = Cases.none()
             return Split(self.protocol, log.histories, none, none, ("there is no log",))
-        if log.kept_split is not None:
-            return log.kept_split.split(log.histories)
-
         return with_fewer_users(self._whole(log, seed), self.train_share, seed)
 
     def _whole(self, log: Interactions, seed: int) -> Split:

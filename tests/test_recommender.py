@@ -116,7 +116,7 @@ def test_a_batch_equals_one_by_one(recommender, histories):
         )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_whatever_is_asked_only_allowed_distinct_real_items_come(recommender, data):
     ids = recommender.catalog.item_ids

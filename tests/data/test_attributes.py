@@ -232,7 +232,7 @@ TYPES = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(rows, min_size=1, max_size=12), st.lists(conditions, max_size=3), st.booleans())
 def test_it_is_the_filter_that_python_would_run(items, asked, chunked):
     columns = {name: pa.array([row[name] for row in items], kind) for name, kind in TYPES.items()}
@@ -251,7 +251,7 @@ def spelled(value):
     return f" {value:.2f}" if value != int(value) else str(int(value))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.none() | numbers.map(float), min_size=1, max_size=8),
     st.sampled_from(list(SIGNS)),

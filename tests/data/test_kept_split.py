@@ -70,6 +70,16 @@ def test_the_parts_are_those_of_the_whole_log(protocol, sequences, gone):
     assert plain(found) == tuple(expected)
 
 
+def test_a_log_that_has_lost_every_interaction_says_how_it_was_cut():
+    log = log_of([[(0, 0)], [(0, 0)], [(0, 0), (0, 0)]])
+    protocol = SplitSettings(protocol="cold-items", fraction=0.4)
+    split = protocol.apply(log, 1)
+    kept = np.arange(N) != 0
+    less = log.without(kept, log.catalog.take(np.flatnonzero(kept)), split)
+    assert len(less) == 0
+    assert protocol.apply(less, 1).protocol == split.protocol
+
+
 def test_a_target_that_is_gone_makes_no_trained_item_the_test():
     log = log_of([[(0, 0), (1, 1), (2, 2), (3, 3)]] * 3)
     split = SplitSettings().apply(log, 0)

@@ -33,7 +33,7 @@ def searching(model, catalog, **settings):
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_equals_hugging_face_generate(data, generate, assert_same_ranking):
     seed = data.draw(st.integers(0, 10_000))
     sizes = tuple(data.draw(st.lists(st.integers(3, 8), min_size=2, max_size=4)))
@@ -66,7 +66,7 @@ def test_with_all_beams_equals_exhaustive_scoring(architecture, normalization, e
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_leaf_flush_changes_nothing(data, assert_same_ranking):
     seed = data.draw(st.integers(0, 10_000))
     sizes = tuple(data.draw(st.lists(st.integers(2, 6), min_size=1, max_size=4)))
@@ -124,7 +124,7 @@ def test_catalog_normalization_is_a_distribution_over_the_catalog():
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_filters_equal_scoring_only_what_they_allow(data, exhaustive):
     sizes = data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=4).map(tuple))
     n = data.draw(st.integers(1, 20))

@@ -50,7 +50,7 @@ def check(batch, running):
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_sequence_of_changes_equals_masking_each_request_alone(data):
     """A toy engine: requests leave, come, slide into holes and change places between steps."""
     batch = ConstrainedBatch(CatalogMask(CATALOG.trie, CATALOG.vocabulary))

@@ -128,7 +128,7 @@ def test_sampling_yields_catalog_items_only():
 
 
 @given(st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_mask_equals_a_dictionary_of_sets(data):
     sizes = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
     codes = np.array(

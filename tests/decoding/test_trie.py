@@ -24,7 +24,7 @@ shared_ids = st.integers(1, 4).flatmap(
 
 
 @given(catalogs)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_prefix_has_exactly_its_children(catalog):
     trie = catalog.trie
     items = torch.arange(len(catalog.codes))
@@ -46,7 +46,7 @@ def test_every_prefix_has_exactly_its_children(catalog):
 
 
 @given(shared_ids)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_items_that_share_a_semantic_id_are_the_leaves_of_one_node(rows):
     codes = np.array(rows)
     trie = Trie.build(codes, (4,) * codes.shape[1])
@@ -63,7 +63,7 @@ def test_items_that_share_a_semantic_id_are_the_leaves_of_one_node(rows):
 
 
 @given(catalogs, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_following_a_code_finds_the_child_or_says_that_there_is_none(catalog, data):
     trie = catalog.trie
     depth = data.draw(st.integers(0, trie.levels - 1))
@@ -119,7 +119,7 @@ def test_a_node_takes_five_bytes_and_an_item_eight():
 
 
 @given(catalogs)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_leaves_and_items_are_inverse(catalog):
     trie = catalog.trie
     items = torch.arange(len(trie))

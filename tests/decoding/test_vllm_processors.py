@@ -213,7 +213,7 @@ class Engine:
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_first_runners_batch_is_followed_through_any_changes(data, plugins, folder, tokens):
     processor = plugins.vllm_processor.CatalogProcessor(
         vllm_config(folder), torch.device("cpu"), False
@@ -238,7 +238,7 @@ def test_the_first_runners_batch_is_followed_through_any_changes(data, plugins, 
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_second_runners_slots_are_followed_through_any_changes(data, plugins, folder, tokens):
     slots, longest = 5, 12
     states = SimpleNamespace(

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.data.histories import Histories
@@ -83,7 +83,6 @@ def test_equal_to_the_definitions(case, data):
         assert got == pytest.approx([sum(relevant), sum(relevant), gain, reciprocal])
 
 
-@settings(deadline=None)  # the first example waits for the import
 @given(rankings())
 def test_ndcg_equals_scikit_learn(case):
     from sklearn.metrics import ndcg_score

@@ -8,7 +8,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.data.histories import Cases, Histories
@@ -110,7 +110,6 @@ def test_popularity_does_not_gain_by_the_order_of_the_catalog():
 scores = st.lists(st.integers(0, 3), min_size=N, max_size=N)
 
 
-@settings(deadline=None)
 @given(scores, st.integers(0, N - 1), st.integers(1, N), st.sampled_from(sorted(METRICS)))
 def test_equal_to_the_mean_over_all_orders_of_the_group(found, target, k, name):
     values = np.array(found, float)
@@ -124,7 +123,6 @@ def test_equal_to_the_mean_over_all_orders_of_the_group(found, target, k, name):
     assert result.metrics[f"{name}@{k}"] == pytest.approx(oracle)
 
 
-@settings(deadline=None)
 @given(scores, st.permutations(range(N)))
 def test_the_order_within_ties_changes_nothing(found, order):
     values = np.array(found, float)

@@ -52,7 +52,7 @@ def catalogs(draw):
     st.sampled_from([1, 4, 1 << 17]),
     st.sampled_from([1, 30, 1 << 24]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_nearest_free_is_unique_in_range_and_moves_exactly_the_surplus(catalog, seed, block, pairs):
     sizes, codes = catalog
     tokenizer = additive_tokenizer(sizes, seed=seed)
@@ -72,7 +72,7 @@ def test_nearest_free_is_unique_in_range_and_moves_exactly_the_surplus(catalog, 
 
 
 @given(catalogs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_extra_level_is_unique_and_changes_no_code(catalog):
     sizes, codes = catalog
     tokenizer = additive_tokenizer(sizes)
@@ -183,7 +183,7 @@ def test_too_few_codes_for_identical_items_says_how_many_are_needed(policy):
 
 
 @given(catalogs(), st.integers(0, 3), st.sampled_from([1, 40, 1 << 20]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sinkhorn_is_unique_in_range_and_says_whom_it_moved(catalog, seed, largest):
     sizes, codes = catalog
     tokenizer = additive_tokenizer(sizes, seed=seed)

@@ -79,7 +79,7 @@ def test_arrow_column_of_other_lengths_is_refused(semantic_ids):
 
 
 @given(st.lists(st.integers(0, 39), min_size=1, max_size=25), st.sampled_from(POLICIES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_adding_items_moves_nobody_and_stays_unique(picks, policy):
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(40, 6)).astype(np.float32)

@@ -38,7 +38,7 @@ def make_loss(catalog, seed=0, normalization="catalog"):
     st.integers(1, 7),
     st.integers(0, 1000),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_windows_hold_every_item_once_in_order(sequences, max_items, seed):
     cut = windows(Histories.of(sequences), max_items, np.random.default_rng(seed))
     assert cut.items.tolist() == [item for sequence in sequences for item in sequence]
@@ -52,7 +52,7 @@ def test_windows_hold_every_item_once_in_order(sequences, max_items, seed):
 @given(
     st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(1, 64), st.integers(0, 99)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget, seed):
     lengths = np.array(lengths)
     batches = epoch_batches(lengths, budget, np.random.default_rng(seed))

@@ -107,7 +107,7 @@ def test_words_are_scored_over_the_whole_vocabulary(tmp_path):
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 50))
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_rows_hold_every_sequence_once_within_their_length(lengths, capacity):
     rows = first_fit(np.array(lengths), capacity)
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))

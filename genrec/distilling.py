@@ -164,7 +164,7 @@ def _facts(teacher: GenerativeRecommender, settings: StudentSettings) -> dict[st
         "teacher": {
             "layers": layer_count(model),
             "parameters": model.parameters()[1],
-            "sha256": hash_weights(model.model),
+            "sha256": hash_weights(model),
         },
         "kept_layers": kept_layers(settings.layers, layer_count(model), settings.keep),
         "student": settings.model_dump(mode="json"),

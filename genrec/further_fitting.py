@@ -63,7 +63,7 @@ def fit_further(
             folder is in the way.
     """
     require_plain(recommender.language_model, "learn further")
-    record = {"of": hash_weights(recommender.language_model.model)}
+    record = {"of": hash_weights(recommender.language_model)}
     recommender.language_model.to(settings.torch_device())
     recommender.language_model.model.float().requires_grad_(True)
     chosen = plain_settings(settings, settings.training)

@@ -148,7 +148,7 @@ def training_cases(train: Histories, most: int) -> Cases:
 
 def _record(recommender: GenerativeRecommender, settings: PreferringSettings) -> dict[str, Any]:
     """Which recommender, and what was asked."""
-    weights = hash_weights(recommender.language_model.model)
+    weights = hash_weights(recommender.language_model)
     return {"of": weights} | settings.model_dump(mode="json")
 
 

@@ -193,10 +193,13 @@ def made_as(kind: str, record: dict[str, Any], out: Path, what: str) -> bool:
     return True
 
 
-def hash_weights(model: nn.Module) -> str:
-    """SHA-256 over all parameters, in their order."""
+def hash_weights(language_model: LanguageModel) -> str:
+    """SHA-256 over all parameters, in their order, those that take items' vectors in among them."""
     digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
+    named = list(language_model.model.named_parameters())
+    if language_model.item_projection is not None:
+        named += language_model.item_projection.named_parameters(prefix="item_projection")
+    for name, parameter in named:
         digest.update(name.encode())
         whole = parameter.detach().cpu().contiguous().flatten()
         digest.update(whole.view(torch.uint8).numpy().data)

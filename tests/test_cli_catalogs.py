@@ -83,7 +83,14 @@ def test_names_come_from_the_files_their_folders_or_the_option(files, tmp_path, 
         (["PAIR a", "PAIR b", "--name", "x/y", "--name", "z"], "'x/y' cannot be the name"),
         (["PAIR a", "PAIR b", "collaborative.weight=1"], r"collaborative\.weight=0"),
         (["PAIR a", "--name", "one"], "at least two catalogs"),
-        (["PAIR a", "--from", "{a}"], "--from goes with one --interactions and no --items"),
+        (
+            ["PAIR a", "--from", "{a}"],
+            "--from goes with one --interactions, no --items and no --name",
+        ),
+        (
+            ["--from", "{a}", "--interactions", "{a}/interactions.csv", "--name", "x"],
+            "--from goes with one --interactions, no --items and no --name",
+        ),
         (["--from", "{a}", "--interactions", "{a}/interactions.csv"], "is not a recommender"),
     ],
 )

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from genrec import FitSettings, GenerativeRecommender, SyntheticShop
 from genrec.data import generate
 from genrec.errors import InputError
 from genrec.exporting import export_model
+from genrec.retraining import hash_weights
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,14 @@ def test_vectors_matter(reader):
     asked = histories(reader)
     assert blank.recommend(asked[:2]) != reader.recommend(asked[:2])
     assert blank.recommend(asked[2:]) == reader.recommend(asked[2:])  # no item, no vector
+
+
+def test_its_weights_are_known_with_the_map_of_vectors(folder):
+    model = GenerativeRecommender.from_pretrained(folder).language_model
+    before = hash_weights(model)
+    with torch.no_grad():
+        model.item_projection.bias += 1
+    assert hash_weights(model) != before
 
 
 def test_opened_it_recommends_the_same(reader, folder):

@@ -54,7 +54,7 @@ def test_each_catalog_has_a_recommender_of_its_own_items(both, shops):
 
 def test_weights_and_codebooks_are_shared(both):
     tents, stoves = both.values()
-    assert hash_weights(tents.language_model.model) == hash_weights(stoves.language_model.model)
+    assert hash_weights(tents.language_model) == hash_weights(stoves.language_model)
     assert tents.semantic_ids.codebook_sizes == stoves.semantic_ids.codebook_sizes
     vectors = [r.vectorizer.vectors(tents.catalog, r.settings) for r in (tents, stoves)]
     codes = [r.item_tokenizer.encode(v) for r, v in zip((tents, stoves), vectors, strict=True)]
@@ -94,7 +94,7 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(
     fit_together(shops, settings, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both"]
     one, other = (GenerativeRecommender.from_pretrained(where / "tents") for where in (folder, out))
-    assert hash_weights(one.language_model.model) == hash_weights(other.language_model.model)
+    assert hash_weights(one.language_model) == hash_weights(other.language_model)
 
 
 def test_the_whole_folder_is_no_recommender_and_may_be_replaced(folder, shops, settings, tmp_path):

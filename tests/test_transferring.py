@@ -40,9 +40,9 @@ def test_only_items_of_the_new_catalog_are_named_and_each_can_be(moved, recommen
 
 def test_nothing_is_trained_and_the_first_recommender_stays(recommender, other):
     before = recommender.recommend([recommender.catalog.item_ids[:3]])
-    weights = hash_weights(recommender.language_model.model)
+    weights = hash_weights(recommender.language_model)
     recommender.transfer(other.catalog, other.log)
-    assert hash_weights(recommender.language_model.model) == weights
+    assert hash_weights(recommender.language_model) == weights
     assert recommender.recommend([recommender.catalog.item_ids[:3]]) == before
 
 
@@ -153,10 +153,10 @@ def test_fitting_on_learns_the_new_log_and_chooses_the_memory_anew(moved, tmp_pa
     from dataclasses import replace
 
     copy = replace(moved, language_model=moved.language_model.merged())
-    weights = hash_weights(moved.language_model.model)
+    weights = hash_weights(moved.language_model)
     fitted = fit_further(copy, settings, tmp_path / "further")
-    assert hash_weights(moved.language_model.model) == weights
-    assert hash_weights(fitted.language_model.model) != weights
+    assert hash_weights(moved.language_model) == weights
+    assert hash_weights(fitted.language_model) != weights
     assert fitted.settings.memory.weight is not None
     assert fitted.metrics["memory"]
     assert fitted.metrics["further"]["of"] == weights

@@ -102,7 +102,7 @@ def fit(
         unknown_items,
         min_rating,
     )
-    _check_pairs(items or [], interactions, start)
+    _check_pairs(items or [], interactions, name, start)
     require_free(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
     )
@@ -121,12 +121,14 @@ def fit(
         _fit_several(pairs, name, columns, chosen, out, options)
 
 
-def _check_pairs(items: list[Path], interactions: list[Path], start: Path | None) -> None:
+def _check_pairs(
+    items: list[Path], interactions: list[Path], names: list[str] | None, start: Path | None
+) -> None:
     if start is not None:
-        if items or len(interactions) != 1:
+        if items or names or len(interactions) != 1:
             raise InputError(
-                "--from goes with one --interactions and no --items: the catalog is that of the recommender; "
-                "for another one run genrec transfer first"
+                "--from goes with one --interactions, no --items and no --name: the catalog is that of the "
+                "recommender; for another one run genrec transfer first"
             )
     elif len(items) != len(interactions):
         raise InputError(

@@ -23,6 +23,10 @@ RETRAINED = {
     "preference": (
         "Trained further to prefer what was chosen to what was expected; training and costs are of that alone"
     ),
+    "adapters": (
+        "Made from another recommender's language model by adding domain adapters, each with a weight; "
+        "training and costs, where there are any, are of these weights alone"
+    ),
     "further": "Trained further from another recommender's weights; training and costs are of that alone",
 }
 """Record in ``metrics.json`` -> what was done after a first fit."""

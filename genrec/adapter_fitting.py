@@ -119,7 +119,7 @@ def plain_base(recommender: GenerativeRecommender, what: str) -> tuple[str, Lang
     require_plain(recommender.language_model, what)
     copy = recommender.language_model.merged()
     copy.model.float()
-    return hash_weights(copy.model), copy
+    return hash_weights(copy), copy
 
 
 def _shared_base(domains: Mapping[str, GenerativeRecommender]) -> tuple[str, LanguageModel]:

@@ -18,6 +18,7 @@ from genrec.errors import InputError, RecommenderError
 from genrec.joint_fitting import Shop, fit_together
 from genrec.language_model.domain_adapters import block_count, merge_loras, weigh_loras
 from genrec.retraining import hash_weights
+from genrec.testing.fakes import save_tiny_pretrained
 from genrec.transferring import transfer
 
 TRAINING = {"max_steps": 100, "batch_items": 512, "validations": 1, "warmup_steps": 5}
@@ -79,9 +80,9 @@ def tokens(moved):
 
 
 def test_the_base_stays_and_the_adapter_is_small_and_plain_peft(both, adapters, settings):
-    model = both["onward"].language_model.model
-    assert {adapter.base for adapter in adapters} == {hash_weights(model)}
-    assert not any("lora" in name for name, _ in model.named_parameters())
+    shared = both["onward"].language_model
+    assert {adapter.base for adapter in adapters} == {hash_weights(shared)}
+    assert not any("lora" in name for name, _ in shared.model.named_parameters())
     folder = adapters[0].folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "adapter.json",
@@ -167,9 +168,9 @@ def test_learned_weights_find_the_domain_of_the_same_law(law, adapters, both, tm
             "training": {"max_steps": 40, "learning_rate": 0.05, "validations": 1},
         }
     )
-    before = hash_weights(moved.language_model.model)
+    before = hash_weights(moved.language_model)
     found = learn_weights(moved, adapters, shared, tmp_path / "out")
-    assert hash_weights(moved.language_model.model) == before
+    assert hash_weights(moved.language_model) == before
     weights = [row["weight"] for row in found.metrics["adapters"]["weights"]]
     assert weights[law][0] > 0.7
     assert weights[1 - law][0] < 0.3
@@ -196,7 +197,7 @@ def test_an_interrupted_learning_goes_on_and_ends_the_same(moved, adapters, tmp_
     assert again.metrics["adapters"] == whole.metrics["adapters"]
     weights = [row["weight"] for row in again.metrics["adapters"]["weights"]]
     assert np.shape(weights) == (2, 2)
-    assert hash_weights(again.language_model.model) == hash_weights(whole.language_model.model)
+    assert hash_weights(again.language_model) == hash_weights(whole.language_model)
 
 
 def test_an_interrupted_adapter_goes_on_and_ends_the_same(both, settings, tmp_path, kill_at):
@@ -295,6 +296,44 @@ def test_without_a_log_there_is_nothing_to_learn_weights_from(moved, adapters, b
     with pytest.raises(InputError, match="no log to learn from"):
         learn_weights(silent, adapters, WeightSettings(), tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "reads vectors"])
+def test_any_language_model_that_is_plain_may_be_the_base(
+    kind, shop, quick_settings, settings, tmp_path
+):
+    chosen = {"item_vectors": True, "compact": {"width": 16, "layers": 1, "heads": 2}}
+    if kind == "pretrained":
+        chosen = {"backbone": str(save_tiny_pretrained(tmp_path / "base", "qwen3"))}
+    values = quick_settings | {"language_model": chosen}
+    short = TRAINING | {"max_steps": 2}
+    fitted = GenerativeRecommender.fit(
+        shop.catalog, shop.log, FitSettings.model_validate(values | {"training": short})
+    )
+    fitted.save_pretrained(tmp_path / "fitted")
+    if kind == "pretrained":
+        with pytest.raises(InputError, match="an adapter has to be merged"):
+            fit_adapter({"shop": fitted}, settings, tmp_path / "adapter")
+    merged = GenerativeRecommender.from_pretrained(tmp_path / "fitted", merged=True)
+    quick = settings.replace(training=settings.training.replace(max_steps=2))
+    adapter = fit_adapter({"shop": merged}, quick, tmp_path / "adapter")
+    made = combine(merged, [adapter], [1])
+    made.save_pretrained(tmp_path / "made")
+    opened = GenerativeRecommender.from_pretrained(tmp_path / "made")
+    histories = [shop.catalog.item_ids[:3], []]
+    assert opened.recommend(histories) == made.recommend(histories)
+    weights = dict(merged.language_model.model.named_parameters())
+    changed = {
+        name
+        for name, tensor in made.language_model.model.named_parameters()
+        if not torch.equal(tensor, weights[name])
+    }
+    assert changed
+    assert not [name for name in changed if "embed" in name or "norm" in name or "wte" in name]
+    projection = made.language_model.item_projection
+    if kind == "reads vectors":
+        before = merged.language_model.item_projection.parameters()
+        assert all(map(torch.equal, projection.parameters(), before))
 
 
 @pytest.fixture

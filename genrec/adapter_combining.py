@@ -58,12 +58,18 @@ def combine(
     base, adapted = beside(recommender, adapters)
     chosen = _fitting(weights, len(adapters), block_count(adapted))
     weigh_loras(adapted, chosen.tolist())
-    record = {"base": base, "weights": describe_weights(adapters, np.asarray(weights))}
+    record = {
+        "base": base,
+        "of": [adapter.sha256 for adapter in adapters],
+        "weights": describe_weights(adapters, np.asarray(weights)),
+    }
+    # What was measured does not hold any more; how the base was trained does.
+    metrics = {k: v for k, v in recommender.metrics.items() if k not in ("validation", "memory")}
     return replace(
         recommender,
         language_model=merge_loras(adapted),
         settings=plain_settings(recommender.settings, recommender.settings.training),
-        metrics={"adapters": record},
+        metrics=metrics | {"adapters": record},
         index=recommender.trie,
     )
 

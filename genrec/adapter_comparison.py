@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from genrec.adapter_learning import WeightSettings, learn_weights
 from genrec.errors import InputError
 from genrec.few_shot import fitted_on
 from genrec.recommender import GenerativeRecommender
-
-if TYPE_CHECKING:
-    from genrec.evaluation import Ranker
 
 __all__ = ["AdapterComparison"]
 
@@ -89,10 +85,6 @@ class AdapterComparison:
             **trained,
             f"weights learned, then all trained {on}": self._further("learned", learned, share),
         }
-
-    def alone(self, rankers: Mapping[str, GenerativeRecommender]) -> dict[str, Ranker]:
-        """The language models without their memories, which would hide what differs."""
-        return {name: ranker.alone() for name, ranker in rankers.items()}
 
     def _shared(self, share: float) -> GenerativeRecommender:
         split = self.moved.settings.split.replace(train_share=share)

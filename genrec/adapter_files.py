@@ -24,8 +24,8 @@ from genrec.language_model.domain_adapters import save_lora
 __all__ = ["DomainAdapter", "open_adapters", "save_adapter_folder"]
 
 _FORMAT = 1
-_CENTRES = "centres.safetensors"
-_FILES = ("adapter_config.json", "adapter_model.safetensors", _CENTRES)
+_WEIGHTS, _CENTRES = "adapter_model.safetensors", "centres.safetensors"
+_FILES = ("adapter_config.json", _WEIGHTS, _CENTRES)
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class DomainAdapter:
     Attributes:
         folder: where it lies.
         base: hash of the weights that it was trained beside (`genrec.retraining.hash_weights`).
+        sha256: of the file with its weights.
         centres: `(K, D)` of the item vectors of the catalogs that it learned.
         facts: what it was made from and how, and its metrics.
     """
 
     folder: Path
     base: str
+    sha256: str
     centres: NDArray[np.float32]
     facts: dict[str, Any]
 
@@ -60,7 +62,8 @@ class DomainAdapter:
 
         document = _verified(folder)
         centres = load_file(folder / _CENTRES)["centres"]
-        return cls(folder, document["base"], centres, document["facts"])
+        sha256 = document["files"][_WEIGHTS]
+        return cls(folder, document["base"], sha256, centres, document["facts"])
 
 
 def save_adapter_folder(

@@ -123,17 +123,19 @@ def plain_base(recommender: GenerativeRecommender, what: str) -> tuple[str, Lang
 
 
 def _shared_base(domains: Mapping[str, GenerativeRecommender]) -> tuple[str, LanguageModel]:
+    """Hash and copy of the language model that all recommenders have."""
     if not domains:
         raise InputError("there is no recommender to make an adapter for: give at least one")
-    bases = {name: plain_base(each, "get a domain adapter") for name, each in domains.items()}
-    (first, found), *others = bases.items()
-    for name, (base, _) in others:
-        if base != found[0]:
+    what = "get a domain adapter"
+    (first, recommender), *others = domains.items()
+    shared, plain = plain_base(recommender, what)
+    for name, other in others:
+        if plain_base(other, what)[0] != shared:
             raise InputError(
                 f"{first} and {name} do not share a language model: one adapter takes catalogs that were "
                 "fitted together, or transferred from one another"
             )
-    return found
+    return shared, plain
 
 
 def _with(

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from genrec.adapter_combining import beside, describe_weights, equal_weights
 from genrec.adapter_files import DomainAdapter
-from genrec.artifacts import hash_file
 from genrec.config import Settings
 from genrec.fit_steps import objective
 from genrec.language_model.domain_adapters import merge_loras
@@ -108,5 +107,5 @@ def _record(
     base: str, adapters: Sequence[DomainAdapter], settings: WeightSettings
 ) -> dict[str, Any]:
     """Which base, which adapters, and what was asked."""
-    files = [hash_file(adapter.folder / "adapter_model.safetensors") for adapter in adapters]
-    return {"base": base, "of": files} | settings.model_dump(mode="json")
+    of = [adapter.sha256 for adapter in adapters]
+    return {"base": base, "of": of} | settings.model_dump(mode="json")

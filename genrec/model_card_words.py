@@ -24,8 +24,8 @@ RETRAINED = {
         "Trained further to prefer what was chosen to what was expected; training and costs are of that alone"
     ),
     "adapters": (
-        "Made from another recommender's language model by adding domain adapters, each with a weight; "
-        "training and costs, where there are any, are of these weights alone"
+        "Domain adapters were added to its language model, each with a weight; training and costs are of "
+        "what it was before, or, where the weights were learned, of that alone"
     ),
     "further": "Trained further from another recommender's weights; training and costs are of that alone",
 }

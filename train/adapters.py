@@ -73,10 +73,12 @@ def main(config: Config) -> None:
         config.out.with_suffix(""),
     )
     parts = SplitSettings().apply(log, 0)
-    rankers = ways.alone(ways.zero_shot())
+    ranked = ways.zero_shot()
     for share in config.shares:
-        rankers |= ways.alone(ways.few_shot(share))
-    rankers |= without_a_fit(moved, parts)
+        ranked |= ways.few_shot(share)
+    # Memories would hide what differs between language models.
+    alone = {name: recommender.alone() for name, recommender in ranked.items()}
+    rankers = alone | without_a_fit(moved, parts)
     judge = Judge(catalog, log, parts, config.split, (10,))
     found = zip(rankers, judge.measure(list(rankers.values())), strict=True)
     base, *others = [replace(measured, name=name) for name, measured in found]

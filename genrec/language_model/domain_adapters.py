@@ -31,7 +31,7 @@ _BLOCK = re.compile(r"\.(\d+)\.")
 
 
 def add_lora(plain: LanguageModel, settings: LoraSettings, seed: int) -> LanguageModel:
-    """Copy a plain model, freeze the copy, and put an update beside it that trains and is zero as yet.
+    """Freeze a plain model and put an update beside it, in place, that trains and is zero as yet.
 
     Args:
         plain: weights whole, no adapter.
@@ -40,13 +40,11 @@ def add_lora(plain: LanguageModel, settings: LoraSettings, seed: int) -> Languag
     """
     from peft import get_peft_model
 
-    made = plain.merged()
-    _freeze(made)
+    _freeze(plain)
     with torch.random.fork_rng(), tuning.quiet():
         torch.manual_seed(seed)
-        return replace(
-            made, model=get_peft_model(made.model, tuning.lora_config(made.model, settings))
-        )
+        model = get_peft_model(plain.model, tuning.lora_config(plain.model, settings))
+    return replace(plain, model=model)
 
 
 def save_lora(adapted: LanguageModel, folder: Path) -> None:
@@ -61,7 +59,7 @@ def save_lora(adapted: LanguageModel, folder: Path) -> None:
 
 
 def load_loras(plain: LanguageModel, folders: Sequence[Path]) -> LanguageModel:
-    """Copy a plain model and put saved updates beside it, all of them active, frozen, and of weight 1.
+    """Put saved updates beside a plain model, in place: all of them active, frozen, and of weight 1.
 
     Args:
         plain: the model that they were trained beside.
@@ -69,21 +67,20 @@ def load_loras(plain: LanguageModel, folders: Sequence[Path]) -> LanguageModel:
     """
     from peft import PeftModel
 
-    made = plain.merged()
     names = [f"adapter_{place}" for place in range(len(folders))]
     with tuning.quiet():
-        model: Any = PeftModel.from_pretrained(made.model, folders[0], adapter_name=names[0])
+        model: Any = PeftModel.from_pretrained(plain.model, folders[0], adapter_name=names[0])
         for name, folder in zip(names[1:], folders[1:], strict=True):
             model.load_adapter(folder, name)
         model.base_model.set_adapter(names)
-    made = replace(made, model=model)
-    _freeze(made)
+    adapted = replace(plain, model=model)
+    _freeze(adapted)
     model.eval()
     for _, layer in _layers(model):
         for name in layer.scaling:
             layer.lora_B[name].weight.mul_(layer.scaling[name])
             layer.scaling[name] = 1.0
-    return made
+    return adapted
 
 
 def block_count(adapted: LanguageModel) -> int:

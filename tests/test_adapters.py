@@ -157,6 +157,8 @@ def test_an_adapter_learns_its_own_domain(both, adapters):
         protocol = Protocol(name="leave-one-out", split="test", ks=(10,))
         found = [evaluate(r.alone(), cases, protocol, 120).metrics["ndcg@10"] for r in rows]
         assert found[place] > found[1 - place] + 0.02
+        assert "training" in rows[0].metrics
+        assert "validation" not in rows[0].metrics, "what was measured is of the base alone"
 
 
 @pytest.mark.parametrize("law", [0, 1], ids=["onward", "backward"])
@@ -179,7 +181,7 @@ def test_learned_weights_find_the_domain_of_the_same_law(law, adapters, both, tm
     histories = [moved.catalog.item_ids[:3], []]
     assert opened.recommend(histories) == found.recommend(histories)
     assert opened.settings.memory.weight is not None
-    assert "domain adapters" in (tmp_path / "out" / "README.md").read_text()
+    assert "Domain adapters were added" in (tmp_path / "out" / "README.md").read_text()
     exact = combine(moved, adapters, weights).language_model.model.state_dict()
     for name, tensor in opened.language_model.model.state_dict().items():
         torch.testing.assert_close(exact[name], tensor, atol=1e-4, rtol=0)

@@ -25,6 +25,7 @@ from typing import Any
 from genrec.errors import InputError, RecommenderError
 
 __all__ = [
+    "ADAPTER_MANIFEST",
     "BASELINE_MANIFEST",
     "FORMAT_VERSION",
     "JOINT_MANIFEST",
@@ -44,6 +45,7 @@ __all__ = [
 MANIFEST = "recommender.json"
 BASELINE_MANIFEST = "baseline.json"
 JOINT_MANIFEST = "recommenders.json"
+ADAPTER_MANIFEST = "adapter.json"
 FORMAT_VERSION = 1
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -106,7 +108,7 @@ def require_file(target: Path) -> None:
 
 
 def _is_replaceable(target: Path) -> bool:
-    manifests = (MANIFEST, BASELINE_MANIFEST, JOINT_MANIFEST)
+    manifests = (MANIFEST, BASELINE_MANIFEST, JOINT_MANIFEST, ADAPTER_MANIFEST)
     made_here = (
         any((target / m).is_file() for m in manifests) or (target / "item_tokenizer").is_dir()
     )
@@ -300,6 +302,11 @@ def _parse(folder: Path) -> dict[str, Any]:
             raise RecommenderError(
                 f"{folder} holds a baseline, which is compared with a recommender: genrec evaluate "
                 f"RECOMMENDER {folder}"
+            ) from None
+        if (folder / ADAPTER_MANIFEST).is_file():
+            raise RecommenderError(
+                f"{folder} holds a domain adapter, which a recommender is combined with: genrec adapters "
+                f"combine RECOMMENDER --adapter {folder}"
             ) from None
         if (folder / JOINT_MANIFEST).is_file():
             inside = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")))

@@ -20,11 +20,20 @@ if TYPE_CHECKING:
     from genrec.data.split import Split
     from genrec.evaluation import Ranker
 
-__all__ = ["FewShot", "without_training"]
+__all__ = ["FewShot", "fitted_on", "without_a_fit", "without_training"]
 
 
 def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ranker]:
-    """A transferred recommender and all that needs no training on its catalog either, by name.
+    """A transferred recommender and all that needs no training on its catalog either, by name."""
+    mine: dict[str, Ranker] = {
+        "genrec, zero-shot": moved,
+        "language model alone, zero-shot": moved.alone(),
+    }
+    return mine | without_a_fit(moved, parts)
+
+
+def without_a_fit(moved: GenerativeRecommender, parts: Split) -> dict[str, Ranker]:
+    """Rankers of its catalog that nothing was fitted for, by name.
 
     Popularity does read the training part of the log, and is there to be told apart.
     """
@@ -32,14 +41,30 @@ def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ra
     vectors = moved.vectorizer.vectors(moved.catalog, settings)
     last = TextNeighborsConfig(recency=Recency(max_history=1))
     return {
-        "genrec, zero-shot": moved,
-        "language model alone, zero-shot": moved.alone(),
         "text vectors, last item": TextNeighbors(vectors, last),
         "text vectors, weighted history": TextNeighbors(vectors),
         "TF-IDF neighbours": TextNeighbors.from_texts(moved.catalog.texts(settings.template)),
         "repeat last": RepeatLast(),
         "popularity (reads the log)": Popularity.fit(parts.train, len(moved.catalog)),
     }
+
+
+def fitted_on(
+    recommender: GenerativeRecommender, share: float, further: Sequence[str], out: Path
+) -> GenerativeRecommender:
+    """Train a copy further on that share of its log's users, or open what was fitted before.
+
+    Args:
+        recommender: fitted or transferred, with a log.
+        share: of the users.
+        further: changes to its settings, as ``key=value`` words.
+        out: where the fit is kept.
+    """
+    if out.exists():
+        return GenerativeRecommender.from_pretrained(out)
+    copy = replace(recommender, language_model=recommender.language_model.merged())
+    words = [*further, f"split.train_share={share}"]
+    return fit_further(copy, further_settings(copy, words=words), out)
 
 
 @dataclass(frozen=True)
@@ -70,12 +95,7 @@ class FewShot:
         }
 
     def _further(self, share: float) -> GenerativeRecommender:
-        out = self.folder / f"further_{share:g}"
-        if out.exists():
-            return GenerativeRecommender.from_pretrained(out)
-        copy = replace(self.moved, language_model=self.moved.language_model.merged())
-        words = [*self.further, f"split.train_share={share}"]
-        return fit_further(copy, further_settings(copy, words=words), out)
+        return fitted_on(self.moved, share, self.further, self.folder / f"further_{share:g}")
 
     def _alone(self, share: float) -> GenerativeRecommender:
         out = self.folder / f"alone_{share:g}"

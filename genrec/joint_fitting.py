@@ -52,7 +52,7 @@ from genrec.training.processes import main_first, wait_for_all
 from genrec.vectorizer import Vectorizer
 from genrec.work_folder import claim, data_facts, discard
 
-__all__ = ["Shop", "fit_together", "shared_settings"]
+__all__ = ["Shop", "fit_together", "mean_validation", "shared_settings"]
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ class _JointFit:
                 JointLoss(losses),
                 JointSource(sources, self.settings.joint.temperature, self.settings.seed),
                 self.settings.training,
-                _mean_validation(
+                mean_validation(
                     {n: quick_validation(r, splits[n].valid) for n, r in recommenders.items()}
                 ),
                 folder=self.work / "checkpoints",
@@ -287,7 +287,7 @@ def shared_ids(
     }
 
 
-def _mean_validation(
+def mean_validation(
     validators: Mapping[str, Callable[[], dict[str, float]] | None],
 ) -> Callable[[], dict[str, float]] | None:
     """Metrics in the mean of the catalogs that have validation cases, and each one's ndcg@10."""

@@ -23,6 +23,10 @@ RETRAINED = {
     "preference": (
         "Trained further to prefer what was chosen to what was expected; training and costs are of that alone"
     ),
+    "adapters": (
+        "Domain adapters were added to its language model, each with a weight; training and costs are of "
+        "what it was before, or, where the weights were learned, of that alone"
+    ),
     "further": "Trained further from another recommender's weights; training and costs are of that alone",
 }
 """Record in ``metrics.json`` -> what was done after a first fit."""

@@ -43,6 +43,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 Prepare = Callable[[], tuple[nn.Module, Source]]
+Finish = Callable[[GenerativeRecommender], tuple[GenerativeRecommender, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Retraining:
         kind: name of the run's record in ``metrics.json``. record: what it is known by, as plain values.
         seed: of batches and dropout.
         chooses_memory: whether the memory's weights that the settings leave open are chosen at the end.
+        finish: makes of the trained recommender the one to save, and says what else its metrics tell; None
+            where it is saved as it was trained.
     """
 
     recommender: GenerativeRecommender
@@ -61,6 +64,7 @@ class Retraining:
     record: dict[str, Any]
     seed: int
     chooses_memory: bool = False
+    finish: Finish | None = None
 
     def run(
         self, prepare: Prepare, out: Path, *, overwrite: bool = False, restart: bool = False
@@ -91,10 +95,14 @@ class Retraining:
         began = time.perf_counter()
         result = self._train(*prepare(), work / "checkpoints")
         seconds = time.perf_counter() - began
+        told: dict[str, Any] = {}
+        if self.finish is not None:
+            recommender, told = self.finish(recommender)
         weights: dict[str, float] = {}
         if self.chooses_memory:
             recommender, weights = choose_memory(recommender, training_split(recommender))
-        recommender.metrics = self._metrics(recommender, result, seconds) | {"memory": weights}
+        metrics = self._metrics(recommender, result, seconds)
+        recommender.metrics = metrics | {"memory": weights} | told
         if is_main():
             recommender.save_pretrained(out, overwrite=overwrite)
             shutil.rmtree(work)
@@ -166,7 +174,8 @@ def training_split(recommender: GenerativeRecommender) -> Split:
     """
     if not len(recommender.log):
         raise InputError(
-            "the recommender has no log to learn from: it was transferred without one; give --interactions"
+            "the recommender has no log to learn from: it was transferred without one; transfer it again "
+            "with --interactions"
         )
     split = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
     if not len(split.train.items):

@@ -426,6 +426,35 @@ BAD = {
         "items remove runs/shop --ids a1", ("runs/shop is not a folder", "genrec fit --out")
     ),
     "unknown command of items": Bad("items delete {rec}", ("No such command 'delete'",)),
+    "an adapter for no recommender": Bad(
+        "adapters fit runs/shop --out out", ("runs/shop is not a folder", "genrec fit --out")
+    ),
+    "an adapter without rank": Bad("adapters fit {rec} --out out lora.rank=0", ("lora.rank",)),
+    "an adapter of one recommender twice": Bad(
+        "adapters fit {rec} --with {rec} --out out", ("given twice", "each recommender once")
+    ),
+    "an adapter into a folder that is there": Bad(
+        "adapters fit {rec} --out out", ("out exists already",), {"out/x": "mine"}
+    ),
+    "an unknown adapter": Bad(
+        "adapters combine {rec} --adapter books --out out",
+        ("books is not a domain adapter", "genrec adapters fit"),
+    ),
+    "a weight for some adapters": Bad(
+        "adapters combine {rec} --adapter a:0.5 --adapter b --out out",
+        ("a weight is given for 1 of 2 adapters", "DIR:WEIGHT for each"),
+    ),
+    "weights stated and to be found": Bad(
+        "adapters combine {rec} --adapter a:1 --weights similar --out out",
+        ("--weights similar has nothing to find",),
+    ),
+    "settings of weights that are not learned": Bad(
+        "adapters combine {rec} --adapter a --out out each_block=false",
+        ("are for --weights learned: leave them out",),
+    ),
+    "unknown weights": Bad(
+        "adapters combine {rec} --adapter a --weights best --out out", ("'best'", "learned")
+    ),
     "demo's folder exists": Bad("demo --out out", ("out exists already",), {"out/x": "mine"}),
 }
 

@@ -27,6 +27,7 @@ COMMANDS = [
     "demo",
     "fit",
     "transfer",
+    "adapters",
     "evaluate",
     "recommend",
     "titles",
@@ -35,7 +36,7 @@ COMMANDS = [
     "items",
     "serve",
 ]
-INNER = ["items add", "items remove"]
+INNER = ["adapters fit", "adapters combine", "items add", "items remove"]
 HISTORY = "P0001,P0002,P0003"
 
 

@@ -345,3 +345,44 @@ def test_joint_demo_then_zero_shot_demo(tmp_path):
     again = run(["eval/zero_shot.py", "eval/zero_shot_demo.yaml", *words], tmp_path)
     columns = [line.split("|")[1:4] for line in done.stdout.splitlines()]
     assert [line.split("|")[1:4] for line in again.stdout.splitlines()] == columns
+
+
+def test_joint_opposite_demo_then_adapters_demo(tmp_path):
+    quick = ["fit.training.max_steps=10", "fit.training.min_steps=10", "fit.validation_users=20"]
+    quick += ["catalogs.onward.shop.users=80", "catalogs.backward.shop.users=80"]
+    run(["train/joint.py", "train/joint_opposite_demo.yaml", *quick], tmp_path)
+    words = [
+        "data.shop.items=80",
+        "data.shop.users=60",
+        "shares=[0.5]",
+        "adapter.training.max_steps=4",
+        "weights.training.max_steps=4",
+        "further=[training.max_steps=4]",
+    ]
+    done = run(["train/adapters.py", "train/adapters_demo.yaml", *words], tmp_path)
+    out = tmp_path / "runs" / "adapters_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("|")]
+    assert rows[2:6] == [
+        "base",
+        "single adapter of all domains",
+        "adapter onward",
+        "adapter backward",
+    ]
+    assert {"equal weights", "weights learned on 50 % of the log"} < set(rows)
+    assert {"adapter of its own on 50 % of the log", "TF-IDF neighbours"} < set(rows)
+    kept = sorted(path.name for path in (tmp_path / "runs" / "adapters_demo").iterdir())
+    assert kept == [
+        "adapters",
+        "further_base_0.5",
+        "further_equal_weights_0.5",
+        "further_learned_0.5",
+        "further_single_adapter_0.5",
+        "learned_0.5",
+    ]
+    again = run(["train/adapters.py", "train/adapters_demo.yaml", *words], tmp_path)
+    columns = [line.split("|")[1:4] for line in done.stdout.splitlines()]
+    assert [line.split("|")[1:4] for line in again.stdout.splitlines()] == columns
+    words[3] = "adapter.training.max_steps=5"
+    other = run(["train/adapters.py", "train/adapters_demo.yaml", *words], tmp_path, expect=2)
+    assert "holds an adapter of another base or other settings" in other.stderr

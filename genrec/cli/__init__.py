@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli import demo, evaluate, fit, inspect, items, recommend, serve, transfer
+from genrec.cli import adapters, demo, evaluate, fit, inspect, items, recommend, serve, transfer
 from genrec.program import log_to_stderr, program
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(demo.commands)
 app.add_typer(fit.commands)
 app.add_typer(transfer.commands)
+app.add_typer(adapters.commands)
 app.add_typer(evaluate.commands)
 app.add_typer(recommend.commands)
 app.add_typer(inspect.commands)

@@ -36,6 +36,8 @@ class SyntheticShop(Settings):
     """Customers, each with three or more purchases and no repeats."""
     mean_length: float = Field(8.0, ge=3, le=25)
     """Mean number of purchases of a customer."""
+    backwards: bool = False
+    """Whether customers buy along the chains from their ends: another law over the same products."""
     seed: int = Field(0, ge=0)
     """Draws catalog and purchases."""
 
@@ -116,7 +118,7 @@ def generate(shop: SyntheticShop | None = None) -> SyntheticData:
     products = draw_products(random, shop.items)
     catalog = Catalog.from_table(pa.Table.from_pylist(products.rows()), source="synthetic shop")
     popularity = _popularity(random, shop.items)
-    transitions = _transitions(products, popularity)
+    transitions = _transitions(products, popularity, _followers(shop.backwards))
     histories = _purchases(random, shop, popularity, transitions)
     users = np.repeat(np.arange(shop.users), histories.lengths)
     names = pa.array([f"C{user:06d}" for user in range(shop.users)])
@@ -132,7 +134,8 @@ def generate(shop: SyntheticShop | None = None) -> SyntheticData:
 
 
 # The planted law. The next item is
-#   - of a type one, two or three places later in its department's chain, with these weights,
+#   - of a type one, two or three places later (backwards: earlier) in its department's chain, with these
+#     weights,
 _STEP_WEIGHTS = (0.5, 0.3, 0.2)
 #   - less likely by these factors if its brand, its colour differ,
 _OTHER_BRAND, _OTHER_COLOUR = 0.03, 0.3
@@ -147,9 +150,11 @@ def _popularity(random: np.random.Generator, items: int) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _transitions(products: Products, popularity: NDArray[np.float64]) -> NDArray[np.float64]:
+def _transitions(
+    products: Products, popularity: NDArray[np.float64], followers: NDArray[np.float64]
+) -> NDArray[np.float64]:
     kinds, brands, colours = products.types, products.brands, products.colours
-    chains = _followers()[kinds[:, None], kinds]
+    chains = followers[kinds[:, None], kinds]
     chains *= np.where(brands[:, None] == brands, 1.0, _OTHER_BRAND)
     chains *= np.where(colours[:, None] == colours, 1.0, _OTHER_COLOUR)
     chains *= popularity
@@ -160,14 +165,14 @@ def _transitions(products: Products, popularity: NDArray[np.float64]) -> NDArray
     return np.asarray(follow * chains + (1 - follow) * whims, dtype=np.float64)
 
 
-def _followers() -> NDArray[np.float64]:
+def _followers(backwards: bool) -> NDArray[np.float64]:
     """Return `(types, types)` weights of the type that follows, zero outside a department."""
     weights = np.zeros((len(TYPES), len(TYPES)))
     for kind in range(len(TYPES)):
         start = kind - kind % TYPES_PER_DEPARTMENT
         for step, weight in enumerate(_STEP_WEIGHTS, start=1):
             weights[kind, start + (kind + step) % TYPES_PER_DEPARTMENT] = weight
-    return weights
+    return weights.T if backwards else weights
 
 
 def _normalized(rows: NDArray[np.float64]) -> NDArray[np.float64]:

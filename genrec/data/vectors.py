@@ -26,7 +26,7 @@ from genrec.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["VectorFile", "read_vectors", "unit_rows", "vectors_setting"]
+__all__ = ["VectorFile", "read_vectors", "split_weight", "unit_rows", "vectors_setting"]
 
 CHUNK = 1 << 16
 """Rows converted at once."""
@@ -60,12 +60,18 @@ def vectors_setting(words: Sequence[str]) -> list[str]:
     """Return the ``vectors=[…]`` that options ``FILE`` and ``FILE:weight`` mean; nothing for none."""
     files: list[dict[str, str | float]] = []
     for word in words:
-        path, colon, weight = word.rpartition(":")
-        try:
-            files.append({"path": path, "weight": float(weight)} if colon else {"path": word})
-        except ValueError:  # a colon of the path's own
-            files.append({"path": word})
+        path, weight = split_weight(word)
+        files.append({"path": path} if weight is None else {"path": path, "weight": weight})
     return [f"vectors={json.dumps(files)}"] if files else []
+
+
+def split_weight(word: str) -> tuple[str, float | None]:
+    """Take ``PATH:weight`` apart; without a number behind it, a colon is the path's own."""
+    path, colon, weight = word.rpartition(":")
+    try:
+        return (path, float(weight)) if colon else (word, None)
+    except ValueError:
+        return word, None
 
 
 def read_vectors(file: VectorFile, catalog: Catalog) -> tuple[NDArray[np.float16], ReadReport]:

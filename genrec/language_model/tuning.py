@@ -33,7 +33,9 @@ __all__ = [
     "fold_code_rows",
     "is_adapted",
     "load_adapter",
+    "lora_config",
     "merge",
+    "quiet",
     "save_adapter",
 ]
 
@@ -55,7 +57,7 @@ def add_adapter(
     """Wrap `model`, in place, so that what `settings.tuning` names trains and nothing else."""
     from peft import get_peft_model
 
-    with _quiet():
+    with quiet():
         adapted = get_peft_model(model, _adapter_config(model, settings, vocabulary))
     if settings.tuning == "full":
         adapted.requires_grad_(True)
@@ -75,7 +77,7 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     try:
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
             saved = set(file.keys())
-        with _quiet():
+        with quiet():
             model: PreTrainedModel = PeftModel.from_pretrained(base, folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -101,7 +103,7 @@ def save_adapter(model: Any, folder: Path) -> None:
 
 def merge(model: Any) -> PreTrainedModel:
     """Write LoRA updates and code rows into the pretrained weights, in place: a plain model remains."""
-    with _quiet():
+    with quiet():
         plain: PreTrainedModel = model.merge_and_unload()
     plain.requires_grad_(True)
     return plain
@@ -128,6 +130,21 @@ def code_rows(model: nn.Module) -> list[nn.Parameter]:
     return [p for name, p in model.named_parameters() if ".trainable_tokens_delta." in name]
 
 
+def lora_config(model: PreTrainedModel, settings: LoraSettings, **more: Any) -> Any:
+    """What peft is told of an update beside every linear layer but the head; `more` goes to it as it is."""
+    from peft import LoraConfig, TaskType
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        fan_in_fan_out=any(type(layer).__name__ == "Conv1D" for layer in model.modules()),
+        task_type=TaskType.CAUSAL_LM,
+        **more,
+    )
+
+
 def checkpoint_activations(model: PreTrainedModel) -> None:
     """Keep no activations of the layers for the backward pass.
 
@@ -149,22 +166,17 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
 def _adapter_config(
     model: PreTrainedModel, settings: LanguageModelSettings, vocabulary: CodeVocabulary
 ) -> Any:
-    from peft import LoraConfig, TaskType, TrainableTokensConfig
+    from peft import TaskType, TrainableTokensConfig
 
-    tables, common = _tables(model), {"task_type": TaskType.CAUSAL_LM}
-    common["revision"] = settings.revision
-    if settings.tuning != "lora":
-        return TrainableTokensConfig(
-            target_modules=tables, token_indices=vocabulary.all_tokens, **common
-        )
-    return LoraConfig(
-        r=settings.lora.rank,
-        lora_alpha=settings.lora.alpha,
-        lora_dropout=settings.lora.dropout,
-        target_modules="all-linear",
-        fan_in_fan_out=any(type(layer).__name__ == "Conv1D" for layer in model.modules()),
-        trainable_token_indices=dict.fromkeys(tables, vocabulary.all_tokens),
-        **common,
+    tables, revision = _tables(model), settings.revision
+    if settings.tuning == "lora":
+        rows = dict.fromkeys(tables, vocabulary.all_tokens)
+        return lora_config(model, settings.lora, trainable_token_indices=rows, revision=revision)
+    return TrainableTokensConfig(
+        target_modules=tables,
+        token_indices=vocabulary.all_tokens,
+        task_type=TaskType.CAUSAL_LM,
+        revision=revision,
     )
 
 
@@ -189,7 +201,7 @@ def _row_layers(model: nn.Module) -> list[Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide four warnings of peft that are about nothing here.
 
     It reads a property by a name that Transformers has deprecated; says that tied tables cannot be adapted,

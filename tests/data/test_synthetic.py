@@ -44,6 +44,23 @@ def test_sizes_and_titles(data: SyntheticData) -> None:
     assert data.log.timestamps.min() >= 1_704_067_200
 
 
+def test_backwards_the_same_products_are_bought_along_the_chains_from_their_ends() -> None:
+    onward, back = (generate(SyntheticShop(items=100, backwards=way)) for way in (False, True))
+    assert back.catalog.table.equals(onward.catalog.table)
+    np.testing.assert_array_equal(back.popularity, onward.popularity)
+    kinds = [row["categories"][-1] for row in onward.catalog.table.to_pylist()]
+    tent = np.array([kind == "Dome Tent" for kind in kinds])
+    sheet = np.array([kind == "Tent Groundsheet" for kind in kinds])
+    assert (
+        onward.transitions[np.ix_(tent, sheet)].sum()
+        > 10 * back.transitions[np.ix_(tent, sheet)].sum()
+    )
+    assert (
+        back.transitions[np.ix_(sheet, tent)].sum()
+        > 10 * onward.transitions[np.ix_(sheet, tent)].sum()
+    )
+
+
 def test_rows_are_distributions(data: SyntheticData) -> None:
     np.testing.assert_allclose(data.transitions.sum(axis=1), 1)
     assert (np.diag(data.transitions) == 0).all()

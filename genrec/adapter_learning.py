@@ -1,0 +1,111 @@
+"""Domain adapters combined for a new catalog by weights that its log teaches: nothing else trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from genrec.adapter_combining import beside, describe_weights, equal_weights
+from genrec.adapter_files import DomainAdapter
+from genrec.config import Settings
+from genrec.fit_steps import objective
+from genrec.language_model.domain_adapters import merge_loras
+from genrec.recommender import GenerativeRecommender
+from genrec.retraining import Retraining, plain_settings, training_split
+from genrec.training import AdapterWeightLoss, TrainingSettings
+
+__all__ = ["WeightSettings", "WeightTraining", "learn_weights"]
+
+_KIND = "adapters"
+
+
+class WeightTraining(TrainingSettings):
+    """How long and how fast; `max_items` stays the recommender's, and there is no `codes_first`."""
+
+    epochs: int = Field(1, ge=1)
+    """Passes over the log."""
+    min_steps: int = Field(200, ge=1)
+    """Fewest optimizer steps."""
+    learning_rate: float = Field(0.02, gt=0)
+    """Peak of AdamW's rate, about the most that a weight moves in a step."""
+    warmup_steps: int = Field(10, ge=0)
+    """Steps to the peak."""
+    validations: int = Field(4, ge=1)
+    """How often to validate, evenly over the run; the best of them is kept."""
+
+
+class WeightSettings(Settings):
+    """How the weights of adapters are learned."""
+
+    each_block: bool = True
+    """Whether every block of layers has weights of its own, as in X-Cross; else all blocks share them."""
+    training: WeightTraining = WeightTraining()
+    """How long and how fast."""
+    seed: int = Field(0, ge=0)
+    """Of batches."""
+
+
+def learn_weights(
+    recommender: GenerativeRecommender,
+    adapters: Sequence[DomainAdapter],
+    settings: WeightSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+) -> GenerativeRecommender:
+    """Learn what each adapter weighs on the recommender's log, starting from equal; save the result in `out`.
+
+    What the memory weighs beside the language model is chosen anew on validation. A call that was interrupted
+    goes on where it stood when it is given again with the same arguments.
+
+    Args:
+        recommender: with a log, and the language model that the adapters were trained beside; it stays as
+            it is.
+        adapters: A of them.
+        settings: of the learning.
+        out: recommender folder to make.
+        overwrite: whether an existing one is replaced.
+        restart: whether an unfinished run is discarded instead of continued.
+
+    Raises:
+        InputError: an adapter belongs to another language model, the log leaves nothing to learn, or a folder
+            is in the way.
+    """
+    base, adapted = beside(recommender, adapters)
+    memory = recommender.settings.memory.replace(weight=None, text_weight=None)
+    chosen = plain_settings(recommender.settings, settings.training).replace(memory=memory)
+    trained = replace(
+        recommender,
+        language_model=adapted,
+        settings=chosen,
+        metrics={},
+        index=recommender.trie,
+    )
+    loss, source = objective(trained, training_split(trained).train)
+    weighed = AdapterWeightLoss(loss, adapted, equal_weights(adapters), settings.each_block)
+    record = _record(base, adapters, settings)
+
+    def finish(best: GenerativeRecommender) -> tuple[GenerativeRecommender, dict[str, Any]]:
+        weights = weighed.learned()
+        plain = replace(best, language_model=merge_loras(adapted), index=best.trie)
+        trains, total = weights.size, plain.language_model.parameters()[1]
+        return plain, {
+            _KIND: record | {"weights": describe_weights(adapters, weights)},
+            "parameters": {"trainable": trains, "total": total},
+        }
+
+    run = Retraining(trained, _KIND, record, settings.seed, chooses_memory=True, finish=finish)
+    return run.run(lambda: (weighed, source), out, overwrite=overwrite, restart=restart)
+
+
+def _record(
+    base: str, adapters: Sequence[DomainAdapter], settings: WeightSettings
+) -> dict[str, Any]:
+    """Which base, which adapters, and what was asked."""
+    of = [adapter.sha256 for adapter in adapters]
+    return {"base": base, "of": of} | settings.model_dump(mode="json")

@@ -1,18 +1,25 @@
-"""Recommendations for a file of users, in constant memory, written part by part and resumable."""
+"""Recommendations for a file of users, in constant memory, written part by part and resumable.
+
+An engine turns parts of the users into tables: this process, or workers on many machines (see
+`genrec.batch_workers`). Both call `recommend_part` on the same parts, so they give the same rows, and a run
+that one of them left unfinished is finished by the other.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genrec.artifacts import atomic_file, require_free
+from genrec.data.histories import Histories
 from genrec.data.interactions import Interactions
 from genrec.errors import InputError
 from genrec.progress import progress
@@ -23,48 +30,104 @@ if TYPE_CHECKING:
 
     from genrec.recommender import GenerativeRecommender
 
-__all__ = ["recommend_file", "recommend_users", "require_output"]
+__all__ = [
+    "PART_USERS",
+    "Engine",
+    "Part",
+    "recommend_file",
+    "recommend_part",
+    "recommend_users",
+    "require_output",
+]
 
-_PART_USERS = 2048
+log = logging.getLogger(__name__)
+
+PART_USERS = 2048
+"""Users recommended for between two writes: what a killed run may lose."""
 _MARKER = "request"
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some users of a click log.
+
+    Attributes:
+        user_ids: U of them.
+        histories: theirs, as catalog indices.
+    """
+
+    user_ids: list[str]
+    histories: Histories
+
+
+Engine = Callable[[Iterable[Part]], Iterator["pa.Table"]]
+"""Recommends for one part after another: the tables of `recommend_part`, in the order of the parts."""
+
+
 def recommend_file(
-    recommender: GenerativeRecommender, log: Interactions, target: Path, request: Request
+    recommender: GenerativeRecommender,
+    users: Interactions,
+    target: Path,
+    request: Request,
+    engine: Engine | None = None,
 ) -> None:
     """Recommend for every user of a click log, into a file.
 
     CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score, basis``. JSON lines
     get one line a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target
-    until all are there, so a run that was killed continues.
+    until all are there, so a run that was killed continues, on whichever engine.
+
+    Args:
+        recommender: what recommends.
+        users: their histories.
+        target: the file; what its name ends in is its format.
+        request: what is asked for each user.
+        engine: where the work is done; None is this process.
 
     Raises:
         InputError: the output exists, cannot be written or has another ending.
     """
     require_output(target)
-    parts = _parts_folder(recommender, log, target, request)
-    starts = range(0, len(log.histories), _PART_USERS)
-    with progress("recommending", len(starts)) as advance:
-        for number, start in enumerate(starts):
-            part = parts / f"{number:06d}.parquet"
-            if not part.exists():
-                users = range(start, min(start + _PART_USERS, len(log.histories)))
-                table = _recommend_part(recommender, log, users, request)
-                with atomic_file(part) as path:
-                    _write_parquet(iter([table]), path)
-            advance(1)
-    with atomic_file(target) as path:
-        _WRITERS[target.suffix](_read_parts(parts), path)
-    shutil.rmtree(parts)
+    folder = _parts_folder(recommender, users, target, request)
+    try:
+        _make_parts(users, folder, engine or _here(recommender, request))
+        with atomic_file(target) as path:
+            _WRITERS[target.suffix](_read_parts(folder), path)
+    except BaseException:
+        if not any(folder.glob("*.parquet")):
+            shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
 
 
 def recommend_users(
-    recommender: GenerativeRecommender, log: Interactions, request: Request
+    recommender: GenerativeRecommender, users: Interactions, request: Request
 ) -> list[dict[str, Any]]:
     """Recommend for every user of a small click log: a ``user_id`` and ``recommendations`` each."""
-    users = range(len(log.histories))
-    rows: list[dict[str, Any]] = _recommend_part(recommender, log, users, request).to_pylist()
+    everybody = Part(users.user_ids, users.histories)
+    rows: list[dict[str, Any]] = recommend_part(recommender, everybody, request).to_pylist()
     return rows
+
+
+def recommend_part(recommender: GenerativeRecommender, part: Part, request: Request) -> pa.Table:
+    """Recommend for some users: one row each, ``user_id`` and the list ``recommendations``."""
+    import pyarrow as pa
+
+    ids = recommender.catalog.item_ids
+    histories = [[ids[item] for item in history] for history in part.histories]
+    found = recommender.recommend(histories, **request.options())
+    names = {
+        "item_id": pa.string(),
+        "title": pa.string(),
+        "score": pa.float32(),
+        "basis": pa.string(),
+    }
+    item = pa.struct(list(names.items()))
+    columns = {
+        "user_id": pa.array(part.user_ids, pa.string()),
+        "recommendations": pa.array([[vars(i) for i in row] for row in found], pa.list_(item)),
+    }
+    return pa.table(columns)
 
 
 def require_output(target: Path) -> None:
@@ -78,12 +141,39 @@ def require_output(target: Path) -> None:
     require_free(target, advice="choose another --output, or remove it")
 
 
+def _here(recommender: GenerativeRecommender, request: Request) -> Engine:
+    """The engine that is this process."""
+    return lambda parts: (recommend_part(recommender, part, request) for part in parts)
+
+
+def _make_parts(users: Interactions, folder: Path, engine: Engine) -> None:
+    """Write the parts that are not there yet, each in one step."""
+    starts = range(0, len(users.histories), PART_USERS)
+    paths = [folder / f"{number:06d}.parquet" for number in range(len(starts))]
+    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    if len(missing) < len(paths):
+        made = len(paths) - len(missing)
+        log.info("going on in %s: %d of %d parts are there", folder, made, len(paths))
+    with progress("recommending", len(paths)) as advance:
+        advance(len(paths) - len(missing))
+        tables = engine(_part(users, starts[number]) for number in missing)
+        for number, table in zip(missing, tables, strict=True):
+            with atomic_file(paths[number]) as path:
+                _write_parquet(iter([table]), path)
+            advance(1)
+
+
+def _part(users: Interactions, start: int) -> Part:
+    chosen = range(start, min(start + PART_USERS, len(users.histories)))
+    return Part([users.user_ids[user] for user in chosen], users.histories.take(np.array(chosen)))
+
+
 def _parts_folder(
-    recommender: GenerativeRecommender, log: Interactions, target: Path, request: Request
+    recommender: GenerativeRecommender, users: Interactions, target: Path, request: Request
 ) -> Path:
     """The folder of finished parts; one of another recommender, log or request is emptied."""
     folder = target.with_name(f"{target.name}.partial")
-    marker, key = folder / _MARKER, _fingerprint(recommender, log, request)
+    marker, key = folder / _MARKER, _fingerprint(recommender, users, request)
     if folder.exists() and not marker.is_file() and not _is_empty(folder):
         raise InputError(f"{folder} is in the way: move it, or choose another --output")
     if marker.is_file() and marker.read_text(encoding="utf-8") != key:
@@ -97,39 +187,22 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def _fingerprint(recommender: GenerativeRecommender, log: Interactions, request: Request) -> str:
+def _fingerprint(recommender: GenerativeRecommender, users: Interactions, request: Request) -> str:
     """A hash that changes whenever the recommendations may; a fit's metrics stand for its weights."""
     settings = recommender.settings.model_dump(mode="json")
-    facts = [asdict(request), recommender.data, recommender.metrics, settings, log.user_ids]
+    facts = [asdict(request), recommender.data, recommender.metrics, settings, users.user_ids]
+    facts.append(str(recommender.language_model.core.dtype))
     digest = hashlib.sha256(json.dumps(facts).encode())
     # The same conditions are another filter once prices or stock have changed.
     met = recommender.catalog.where(request.where)
-    for array in (recommender.semantic_ids.codes, log.histories.items, log.histories.offsets, met):
+    for array in (
+        recommender.semantic_ids.codes,
+        users.histories.items,
+        users.histories.offsets,
+        met,
+    ):
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _recommend_part(
-    recommender: GenerativeRecommender, log: Interactions, users: range, request: Request
-) -> pa.Table:
-    """Recommend for some users: one row each, ``user_id`` and the list ``recommendations``."""
-    import pyarrow as pa
-
-    ids = recommender.catalog.item_ids
-    histories = [[ids[item] for item in log.histories[user]] for user in users]
-    found = recommender.recommend(histories, **request.options())
-    names = {
-        "item_id": pa.string(),
-        "title": pa.string(),
-        "score": pa.float32(),
-        "basis": pa.string(),
-    }
-    item = pa.struct(list(names.items()))
-    columns = {
-        "user_id": pa.array([log.user_ids[user] for user in users], pa.string()),
-        "recommendations": pa.array([[vars(i) for i in row] for row in found], pa.list_(item)),
-    }
-    return pa.table(columns)
 
 
 def _read_parts(folder: Path) -> Iterator[pa.Table]:

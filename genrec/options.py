@@ -26,6 +26,7 @@ __all__ = [
     "Unknown",
     "UnknownItems",
     "UserId",
+    "Where",
 ]
 
 
@@ -42,6 +43,13 @@ class Unknown(StrEnum):
 
     refuse = "refuse"
     drop = "drop"
+
+
+class Where(StrEnum):
+    """What does the work of a batch."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Part(StrEnum):

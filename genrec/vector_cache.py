@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,8 @@ def encode_cached(
     """
     keys = [_digest(text) for text in texts]
 
-    def encode(rows: Sequence[int]) -> NDArray[np.float32]:
-        return encoder.encode([texts[row] for row in rows])
+    def encode(parts: Iterable[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+        return encoder.encode_parts([texts[row] for row in rows] for rows in parts)
 
     return cached_vectors(encoder.fingerprint(), keys, encode, cache_folder)
 
@@ -50,7 +50,7 @@ def encode_cached(
 def cached_vectors(
     fingerprint: str,
     keys: Sequence[str],
-    encode: Callable[[Sequence[int]], NDArray[np.float32]],
+    encode: Callable[[Iterable[Sequence[int]]], Iterator[NDArray[np.float32]]],
     cache_folder: str | Path,
 ) -> NDArray[np.float32]:
     """Return the vectors `(N, D)` of whatever has these `keys`, encoding only what is new.
@@ -58,17 +58,18 @@ def cached_vectors(
     Args:
         fingerprint: of the encoder; changes whenever the vectors would.
         keys: N SHA-256 hashes of content in hexadecimal; equal ones are encoded once.
-        encode: turns M positions in `keys`, of which there may be none, into vectors `(M, D)`.
+        encode: turns parts of positions in `keys`, of which one may be empty, into the vectors `(M, D)` of
+            one part after another.
         cache_folder: made if absent.
     """
     if not keys:
-        return encode([])
+        return next(encode([[]]))
     folder = Path(cache_folder) / _digest(fingerprint)[:32]
     known = _read(folder)
     new = [row for key, row in _first_rows(keys).items() if key not in known]
-    for start in range(0, len(new), SHARD):
-        rows = new[start : start + SHARD]
-        part, vectors = [keys[row] for row in rows], encode(rows)
+    parts = [new[start : start + SHARD] for start in range(0, len(new), SHARD)]
+    for rows, vectors in zip(parts, encode(parts), strict=True):
+        part = [keys[row] for row in rows]
         _write(folder, part, vectors)
         known.update(zip(part, vectors, strict=True))
     return np.stack([known[key] for key in keys])

@@ -347,6 +347,19 @@ BAD = {
         ("out.csv.partial is in the way: move it",),
         {"out.csv.partial/x": "mine", "good.csv": "user_id,item_id\nu,P0001\n"},
     ),
+    "a cluster for one process": Bad(
+        f"{MANY} log.csv --address auto", ("--address and --workers go with --engine ray",)
+    ),
+    "workers for one process": Bad(f"{MANY} log.csv --workers 2", ("go with --engine ray",)),
+    "workers for one user": Bad(
+        f"{ONE} --engine ray", ("--engine ray goes with --input and --output",)
+    ),
+    "no workers": Bad(
+        f"{MANY} log.csv --engine ray --workers 0", ("'--workers'", "greater than or equal to 1")
+    ),
+    "workers for tfidf": Bad(
+        f"{FIT} encoder.engine=ray", ("no work for encoder.engine=ray", "encoder.name")
+    ),
     "no input file": Bad(f"{MANY} users.csv", ("users.csv: no such file",)),
     "input lacks a column": Bad(
         f"{MANY} users.csv",

@@ -24,7 +24,7 @@ def log(shop):
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """Seven users a part: four parts, the last one short."""
-    monkeypatch.setattr(batch, "_PART_USERS", 7)
+    monkeypatch.setattr(batch, "PART_USERS", 7)
 
 
 @pytest.fixture

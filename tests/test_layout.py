@@ -15,12 +15,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 RECIPE_FOLDERS = ("tokenizers", "train", "eval")
 RECIPES = sorted(path for folder in RECIPE_FOLDERS for path in (ROOT / folder).glob("*.py"))
 
-BASE = {"config", "errors", "program", "progress"}
+BASE = {"config", "errors", "program", "progress", "ray_workers"}
 MAY_IMPORT = {
     "errors": set(),
     "program": {"errors"},
     "progress": set(),
     "config": {"errors"},
+    "ray_workers": {"config", "errors"},
     "artifacts": BASE,
     "data": BASE,
     "vector_cache": BASE | {"encoders"},

@@ -30,6 +30,9 @@ class Planted:
         self.encoded += len(texts)
         return np.stack([self.vectors.get(t, np.zeros(self.dimension)) for t in texts]).astype("f4")
 
+    def encode_parts(self, parts):
+        return map(self.encode, parts)
+
     def fit(self, texts):
         return self
 

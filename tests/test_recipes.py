@@ -171,6 +171,29 @@ def test_serving_demo(tmp_path, recommender_folder):
     assert set(document["short_queue"]["statuses"]) == {"200", "429"}
 
 
+@pytest.mark.slow
+def test_batch_demo(tmp_path, recommender_folder):
+    """300 customers 20 times over: three parts, killed at the first and at the second."""
+    words = [f"recommender={recommender_folder}", "copies=20", "k=3", "kills=[0.1,0.5]"]
+    done = run(["eval/batch.py", "eval/batch_demo.yaml", *words], tmp_path)
+    assert (tmp_path / "runs" / "batch_demo.md").read_text().strip() == done.stdout.strip()
+    document = json.loads((tmp_path / "runs" / "batch_demo.json").read_text())
+    runs = document["runs"]
+    assert [r["killed"] for r in runs.values()] == [False, True, True, False]
+    assert runs["killed, 1"]["parts"] < runs["killed, 2"]["parts"] < 3
+    assert runs["gone on to the end"]["parts_before"] == runs["killed, 2"]["parts"]
+    assert all(10 < r["rss_end"] <= r["rss_peak"] < 4096 for r in runs.values())
+    same = document["compared"]["gone on to the end"]
+    assert same["rows"] == same["equal"] == 3 * document["users"] == 18_000
+    assert same["same_bytes"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "batch_demo.json",
+        "batch_demo.md",
+    ]
+    refused = run(["eval/batch.py", "eval/batch_demo.yaml", "kills=[0.5,0.2]"], tmp_path, expect=2)
+    assert "give shares between 0 and 1, rising" in refused.stderr
+
+
 def test_distill_demo_then_again(tmp_path):
     shop = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     shop += ["fit.training.max_steps=10", "fit.language_model.compact.layers=2"]

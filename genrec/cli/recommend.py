@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec.errors import InputError
 from genrec.inputs import open_recommender, read_log, split_ids
 from genrec.options import (
     Device,
@@ -24,8 +25,12 @@ from genrec.options import (
     Unknown,
     UnknownItems,
     UserId,
+    Where,
 )
 from genrec.output import log_lines, print_json, print_table, recommendations_table, titles_table
+
+if TYPE_CHECKING:
+    from genrec.ray_workers import RaySettings
 
 __all__ = ["commands"]
 
@@ -39,7 +44,9 @@ commands = typer.Typer(rich_markup_mode="rich")
     "genrec recommend runs/shop --history B004756YJA --where 'price<20' --where 'brand!=Acme'\n\n"
     "genrec recommend runs/shop --query 'gift for a gardener' --where 'price<20'\n\n"
     "genrec recommend runs/shop --history B004756YJA --query 'something blue' --json\n\n"
-    "genrec recommend runs/shop --input users.parquet --output recommendations.parquet",
+    "genrec recommend runs/shop --input users.parquet --output recommendations.parquet\n\n"
+    "genrec recommend runs/shop --input users.parquet --output recs.parquet --engine ray --workers 8\n\n"
+    "genrec recommend /mnt/shop --input users.parquet --output recs.parquet --engine ray --address auto",
 )
 def recommend(
     folder: Folder,
@@ -74,6 +81,25 @@ def recommend(
     item_id: ItemId = "item_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
+    engine: Annotated[
+        Where, typer.Option(help="What works on --input: this process, or Ray workers (extra ray).")
+    ] = Where.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Ray cluster: local starts workers here, auto finds the one that this machine is "
+            "part of, HOST:PORT names its head.",
+            show_default="local",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Ray workers, each with one CPU, or one GPU where there is any.",
+            show_default="as many as the cluster has",
+        ),
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
     dtype: Dtype = None,
@@ -82,18 +108,26 @@ def recommend(
 
     Each item says by its basis what it came from: the model, the query, what sells. With --input, the file
     has the columns of a click log; results are written as they come, and a run that was interrupted goes on
-    where it stood.
+    where it stood, with whichever engine.
+
+    With --engine ray, every machine of the cluster must see DIR under the same path and have this version of
+    genrec; only this process reads --input and writes --output. Rows and their order are those of the local
+    engine, scores equal to 1e-5; items that near to each other may change places.
     """
     from genrec.answering import unheard
     from genrec.batch import recommend_file, recommend_users, require_output
+    from genrec.batch_workers import RayEngine
     from genrec.query import clean_query
     from genrec.request import check_sources, read_request
 
     query = clean_query(query)
     check_sources(history, query, input_file, output, as_json)
+    cluster = _cluster(engine, address, workers, output)
     if output is not None:
         require_output(output)
-    recommender = open_recommender(folder, device, dtype, merged=True)
+    # Where workers search, this process only reads and writes.
+    own_device = device if cluster is None else "cpu"
+    recommender = open_recommender(folder, own_device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
     request = replace(request, query=query)
     if query is not None and (note := unheard(recommender, query)):
@@ -105,7 +139,10 @@ def recommend(
         if output is None:
             print_json(recommend_users(recommender, log, request))
         else:
-            recommend_file(recommender, log, output, request)
+            on_ray = None
+            if cluster is not None:
+                on_ray = RayEngine(folder, request, cluster, device, dtype)
+            recommend_file(recommender, log, output, request, on_ray)
             log_lines([f"recommendations in {output}"])
         return
     found = recommender.recommend([split_ids(history or "")], **request.options())[0]
@@ -115,6 +152,28 @@ def recommend(
     if not found:
         log_lines(["no item is left: everything is seen, denied, or outside --allow and --where"])
     print_table(recommendations_table(found))
+
+
+def _cluster(
+    engine: Where, address: str | None, workers: int | None, output: Path | None
+) -> RaySettings | None:
+    """The cluster that works; None for this process.
+
+    Raises:
+        InputError: the options do not stand together, or the cluster cannot be used.
+    """
+    from genrec.ray_workers import RaySettings, require_ray
+
+    if engine is Where.local:
+        if address is not None or workers is not None:
+            raise InputError("--address and --workers go with --engine ray")
+        return None
+    if output is None:
+        raise InputError("--engine ray goes with --input and --output")
+    given = {"address": address, "workers": workers}
+    settings = RaySettings(**{name: value for name, value in given.items() if value is not None})
+    require_ray(settings)
+    return settings
 
 
 @commands.command(

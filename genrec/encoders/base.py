@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -31,6 +31,9 @@ class TextEncoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return vectors `(N, D)` of any texts."""
+
+    def encode_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
+        """Yield ``encode(part)``, `(M, D)`, for one part of a large catalog's texts after another."""
 
     def save(self, folder: str | Path) -> None:
         """Write what `load_encoder` needs into `folder`, made if absent."""

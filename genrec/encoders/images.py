@@ -8,7 +8,7 @@ with a cache, the same file content through the same model is encoded once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +48,13 @@ def encode_images(
     encoder = SentenceTransformerEncoder(settings, device)
     given = [(row, file) for row, file in enumerate(files) if file is not None]
 
-    def encode(places: Sequence[int]) -> NDArray[np.float32]:
-        model = _reading_images(encoder)
-        return _encode(model, [given[place] for place in places], settings.batch_size)
+    def encode(parts: Iterable[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+        for places in parts:
+            model = _reading_images(encoder)
+            yield _encode(model, [given[place] for place in places], settings.batch_size)
 
     if cache_folder is None:
-        found = encode(range(len(given)))
+        found = next(encode([range(len(given))]))
     else:
         keys = _hashes(given)
         found = cached_vectors(f"images-{encoder.source()}", keys, encode, cache_folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,6 +87,10 @@ class SentenceTransformerEncoder:
                 )
                 advance(len(batch))
         return vectors
+
+    def encode_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
+        """Yield ``encode(part)`` for one part of the texts after another."""
+        return map(self.encode, parts)
 
     def save(self, folder: str | Path) -> None:
         """Write the model's name and the revision in use; the weights stay where they are."""

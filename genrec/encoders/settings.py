@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from pydantic import Field, model_validator
 
 from genrec.config import Settings
 from genrec.encoders.base import CONFIG, TextEncoder, read_config
+from genrec.encoders.on_workers import RayEncoder
 from genrec.encoders.pretrained import SentenceTransformerEncoder, SentenceTransformerSettings
 from genrec.encoders.tfidf import TfidfEncoder, TfidfSettings
 from genrec.errors import RecommenderError
+from genrec.ray_workers import RaySettings
 
 __all__ = ["EncoderSettings", "image_vectors", "load_encoder", "make_encoder"]
 
@@ -31,6 +34,11 @@ class EncoderSettings(Settings):
     """Texts that a pretrained model encodes at once."""
     max_tokens: int = Field(default=128, ge=1)
     """A pretrained model cuts longer texts."""
+    engine: Literal["local", "ray"] = "local"
+    """``ray`` spreads a pretrained model's reading of the texts over Ray workers (extra ray) in a fit; images
+    and items added later are read in one process."""
+    ray: RaySettings = RaySettings()
+    """Which machines these are: ``encoder.ray.address``, ``encoder.ray.workers``."""
     seed: int = 0
     """Fixes TF-IDF's randomized SVD."""
     weight: float = Field(default=1.0, ge=0)
@@ -43,6 +51,15 @@ class EncoderSettings(Settings):
     """A CLIP model of sentence-transformers, by name or folder; None takes `name`."""
     image_weight: float = Field(default=1.0, gt=0)
     """Length of the image part."""
+
+    @model_validator(mode="after")
+    def _work_for_workers(self) -> EncoderSettings:
+        if self.engine == "ray" and self.name == TfidfEncoder.kind:
+            raise ValueError(
+                "tfidf is fitted in this process and has no work for encoder.engine=ray: name a pretrained "
+                "model, such as minilm, as encoder.name"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_model_for_images(self) -> EncoderSettings:
@@ -65,7 +82,8 @@ def make_encoder(settings: EncoderSettings | None = None, device: str = "auto") 
         batch_size=settings.batch_size,
         max_tokens=settings.max_tokens,
     )
-    return SentenceTransformerEncoder(pretrained, device)
+    encoder = SentenceTransformerEncoder(pretrained, device)
+    return RayEncoder(encoder, settings.ray) if settings.engine == "ray" else encoder
 
 
 def image_vectors(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -89,6 +89,10 @@ class TfidfEncoder:
         vectors = np.asarray(vectorizer.transform(texts) @ self._components, dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+    def encode_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
+        """Yield ``encode(part)`` for one part of the texts after another."""
+        return map(self.encode, parts)
 
     def save(self, folder: str | Path) -> None:
         """Write settings and vocabulary as JSON, weights and components as safetensors."""

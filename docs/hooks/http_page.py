@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from genrec.serving.app import create_app
@@ -30,7 +31,8 @@ def http_page() -> str:
 
 def _route(method: str, path: str, route: Schema, known: dict[str, Schema]) -> str:
     asked = [
-        (part["name"], part["schema"] | part, part["required"]) for part in route.get("parameters", ())
+        (part["name"], part["schema"] | part, part["required"])
+        for part in route.get("parameters", ())
     ]
     body = _named(route.get("requestBody", {}), known)
     required = body.get("required", ())
@@ -41,7 +43,9 @@ def _route(method: str, path: str, route: Schema, known: dict[str, Schema]) -> s
     if asked:
         parts.append(_table("asked", [(name, _said(part, needed)) for name, part, needed in asked]))
     if answer:
-        parts.append(_table("answered", [(name, _said(part, False)) for name, part in answer.items()]))
+        parts.append(
+            _table("answered", [(name, _said(part, False)) for name, part in answer.items()])
+        )
     return "\n\n".join([*parts, _table("status", statuses)])
 
 
@@ -53,7 +57,10 @@ def _named(part: Schema, known: dict[str, Schema]) -> Schema:
 
 def _said(field: Schema, needed: bool) -> str:
     default = field.get("default")
-    notes = ["required" if needed else None, None if default is None else f"default {default}"]
+    notes = [
+        "required" if needed else None,
+        None if default is None else f"default `{json.dumps(default)}`",
+    ]
     return " ".join([field.get("description", ""), *(f"({note})" for note in notes if note)])
 
 

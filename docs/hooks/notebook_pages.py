@@ -1,7 +1,8 @@
 """Notebooks as pages, by nbconvert; pictures of their outputs become files beside them.
 
-The repository keeps notebooks without outputs. Where the site is to show them, they are run: what a page says
-was found is then what this very code found. That takes minutes, so it is asked for: ``GENREC_RUN_NOTEBOOKS=true``.
+The repository keeps notebooks without outputs. Where the site is to show them, they are run: what a page
+says was found is then what this very code found. That takes minutes and is asked for:
+``GENREC_RUN_NOTEBOOKS=true``.
 """
 
 from __future__ import annotations

@@ -37,32 +37,41 @@ def page_of(path: str) -> str:
 
 def reference_pages(package: Path) -> dict[str, str]:
     """Markdown by page, for mkdocstrings to fill, and the list of parts that leads to them."""
-    parts: dict[str, dict[str, str]] = {page_of(f"genrec/{part}/"): {} for part in PARTS}
+    parts: dict[str, dict[str, Path]] = {page_of(f"genrec/{part}/"): {} for part in PARTS}
     for path in sorted(package.rglob("*.py")):
         module = _module(path, package.parent)
-        if not module.startswith("genrec.cli"):  # the command has a page of its own
-            parts[page_of(path.relative_to(package.parent).as_posix())][module] = _purpose(path)
+        if module != "genrec" and not module.startswith("genrec.cli"):  # have pages of their own
+            parts[page_of(path.relative_to(package.parent).as_posix())][module] = path
     titles = dict(zip(parts, PARTS.values(), strict=True))
     pages = {page: _page(title, parts[page]) for page, title in titles.items()}
-    return {"reference/README.md": _front(titles), **pages}
+    return {"reference/README.md": _front(titles, package), **pages}
 
 
-def _page(title: str, modules: dict[str, str]) -> str:
+def _page(title: str, modules: dict[str, Path]) -> str:
     first = {name: place for place, name in enumerate(FIRST)}
     names = sorted(modules, key=lambda name: (first.get(name, len(first)), name))
     table = ["| module | |", "|---|---|"]
-    table += [f"| [`{name}`](#{name}) | {modules[name]} |" for name in names]
-    sections = (f"::: {name}{_DOCSTRING_ALONE if name.count('.') == 1 and title != PARTS['recommender'] else ''}" for name in names)
+    table += [f"| [`{name}`](#{name}) | {_purpose(modules[name])} |" for name in names]
+    sections = (
+        # What a package offers is shown with the module that it comes from.
+        f"::: {name}" + (_DOCSTRING_ALONE if modules[name].name == "__init__.py" else "")
+        for name in names
+    )
     return "\n\n".join([f"# {title}", "\n".join(table), *sections])
 
 
-def _front(pages: dict[str, str]) -> str:
+def _front(titles: dict[str, str], package: Path) -> str:
     """What `from genrec import …` offers, and the parts."""
-    names = [f"- [`{name}`][{getattr(genrec, name).__module__}.{name}]" for name in genrec.__all__]
-    parts = [f"- [{title}]({page.removeprefix('reference/')})" for page, title in pages.items()]
-    return "\n".join(
-        [f"# The library\n\n{genrec.__doc__}\n", *names, "\n## Parts\n", *parts, ""]
-    )
+    lines = [f"# The library\n\n{genrec.__doc__}\n", "| name | |", "|---|---|"]
+    for name in genrec.__all__:
+        thing = getattr(genrec, name)
+        lines.append(f"| [`{name}`][{thing.__module__}.{name}] | {_first_line(thing.__doc__)} |")
+    lines += ["\n## Parts\n", "| part | |", "|---|---|"]
+    for part, (page, title) in zip(PARTS, titles.items(), strict=True):
+        path = package / part / "__init__.py"
+        purpose = _purpose(path if path.exists() else package / f"{part}.py")
+        lines.append(f"| [{title}]({page.removeprefix('reference/')}) | {purpose} |")
+    return "\n".join(lines) + "\n"
 
 
 def _module(path: Path, root: Path) -> str:
@@ -71,4 +80,8 @@ def _module(path: Path, root: Path) -> str:
 
 def _purpose(path: Path) -> str:
     """The first line of a module's docstring."""
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+    return _first_line(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").split("\n")[0].replace("|", "&#124;")

@@ -12,9 +12,9 @@ __all__ = ["settings_page"]
 
 _START = """# Settings
 
-Every setting of `genrec fit` can stand on the command line as `key=value`, or in a YAML file for `--config`, where
-dots become nested keys; the command line goes first. An unknown key is refused with the nearest known one. In the
-[recipes of training](train/README.md) the same settings stand under `fit`.
+Every setting of `genrec fit` can stand on the command line as `key=value`, or in a YAML file for `--config`,
+where dots become nested keys; the command line goes first. An unknown key is refused with the nearest known
+one. In the [recipes of training](train/README.md) the same settings stand under `fit`.
 
 ```bash
 genrec fit --items products.csv --interactions clicks.csv --out runs/shop training.epochs=5 seed=1
@@ -36,14 +36,20 @@ def _sections(group: Schema, prefix: str, known: dict[str, Schema]) -> Iterator[
     for name, field in group["properties"].items():
         alone = _groups([field, *_members(field)], known)
         inner += [(f"{prefix}{name}", part, field) for part in alone]
-        inner += [(f"each of {prefix}{name}", part, field) for part in _groups(_parts(field), known)]
+        inner += [
+            (f"each of {prefix}{name}", part, field) for part in _groups(_parts(field), known)
+        ]
         if not alone:
             rows.append(_row(f"{prefix}{name}", field, known))
     if len(rows) > 2:
         yield "\n".join(rows)
     for name, part, field in inner:
         kind = part["properties"].get("kind", {}).get("const")
-        yield "#" * min(2 + name.count(".") + bool(kind), 4) + f" {name}" + (f", {kind}" if kind else "")
+        yield (
+            "#" * min(2 + name.count(".") + bool(kind), 4)
+            + f" {name}"
+            + (f", {kind}" if kind else "")
+        )
         yield (kind is None and field.get("description")) or part.get("description", "")
         each = name.startswith("each of ")
         yield from _sections(part, "" if each else f"{name}.", known)
@@ -92,7 +98,12 @@ def _allowed(field: Schema, known: dict[str, Schema]) -> str:
     return " ".join([_KINDS.get(kind, kind), *_bounds(field)])
 
 
-_KINDS = {"null": "none", "string": "text", "boolean": "true, false", "object": "settings, see below"}
+_KINDS = {
+    "null": "none",
+    "string": "text",
+    "boolean": "true, false",
+    "object": "settings, see below",
+}
 
 
 def _bounds(field: Schema) -> list[str]:

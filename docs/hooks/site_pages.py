@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from command_page import command_page
 from http_page import http_page
+from mkdocs.structure.files import File
 from notebook_pages import notebook_files
 from reference_pages import reference_pages
 from settings_page import settings_page
 from site_links import rewritten
-
-from mkdocs.structure.files import File
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig

@@ -55,4 +55,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links between files of the repository lead to pages of the site."""
     root = Path(config.config_file_path).parent
-    return rewritten(markdown, page.file.src_uri, root, set(files.src_uris))
+    shown = {file.src_uri for file in files if file.inclusion.is_included()}
+    return rewritten(markdown, page.file.src_uri, root, shown)

@@ -111,7 +111,8 @@ def setting_names(schema, known, prefix=""):
     for name, field in schema["properties"].items():
         yield f"{prefix}{name}"
         text = str({key: value for key, value in field.items() if key != "default"})
-        each = {"vectors": "", "tasks": ""}.get(name, f"{prefix}{name}.")
+        several = {"items", "additionalProperties"} & set(field)
+        each = "" if several else f"{prefix}{name}."
         for reference in re.findall(r"#/\$defs/(\w+)", text):
             if "properties" in known[reference]:
                 yield from setting_names(known[reference], known, each)

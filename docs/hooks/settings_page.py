@@ -63,8 +63,9 @@ def _members(field: Schema) -> list[Schema]:
 
 def _parts(field: Schema) -> list[Schema]:
     """What a list, or a mapping by names of the user's, is made of."""
-    parts = (field.get("items"), field.get("additionalProperties"))
-    return [part for part in parts if isinstance(part, dict)]
+    parts = [field.get("items"), field.get("additionalProperties")]
+    parts = [part for part in parts if isinstance(part, dict)]
+    return parts + [inner for part in parts for inner in _members(part)]
 
 
 def _groups(fields: list[Schema], known: dict[str, Schema]) -> list[Schema]:

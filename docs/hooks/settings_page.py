@@ -89,6 +89,8 @@ def _allowed(field: Schema, known: dict[str, Schema]) -> str:
     """What a value may be, in words."""
     if "$ref" in field:
         return _allowed(known[field["$ref"].rsplit("/", 1)[-1]], known)
+    if "oneOf" in field:
+        return _KINDS["object"]
     if "anyOf" in field:
         return " or ".join(_allowed(member, known) for member in field["anyOf"])
     if words := field.get("enum", [field["const"]] if "const" in field else []):

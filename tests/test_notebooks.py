@@ -47,7 +47,7 @@ assert trained.curve[-1]["loss"] < 3
 assert len(said := model.generate_titles([history], n=2)[0]) == 2
 assert all(title.title and title.score <= 0 and title.nearest for title in said)
 top_item = next(other for other in others if other.name == "title of the top item")
-assert all(top_item.metrics["bleu"] > other.metrics["bleu"] for other in [mine, *others[:-1]])
+assert top_item.metrics["bleu"] > 2 * mine.metrics["bleu"]
 """,
     "item_tokenizers": """
 assert all(report.after.items == 0 for report in reports.values())

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
-    *(ROOT / folder / "README.md" for folder in ("tokenizers", "train", "eval")),
+    *(ROOT / folder / "README.md" for folder in ("tokenizers", "train", "eval", "notebooks")),
+    *sorted((ROOT / "docs").glob("*.md")),
 ]
 
 
@@ -148,7 +149,7 @@ def tree():
 
 
 def folders(parent):
-    skipped = {"__pycache__", "build", "dist", "runs"}
+    skipped = {"__pycache__", "build", "dist", "runs", "site"}
     return {
         f"{path.name}/"
         for path in parent.iterdir()

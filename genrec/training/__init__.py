@@ -1,5 +1,6 @@
 """Training objectives, what they are computed on, and the resumable training loop."""
 
+from genrec.training.code_noise import CodeNeighbors
 from genrec.training.distillation import DistillationLoss, DistillationSettings
 from genrec.training.joint import JointLoss, JointSource
 from genrec.training.objective import NextItemLoss
@@ -12,6 +13,7 @@ from genrec.training.task_objective import TaskLoss
 from genrec.training.task_source import TaskSource
 
 __all__ = [
+    "CodeNeighbors",
     "DistillationLoss",
     "DistillationSettings",
     "HistorySource",

@@ -25,6 +25,7 @@ from genrec.training import (
     TrainingResult,
     packs,
 )
+from genrec.training.code_noise import stands_apart
 from genrec.training.sources import Source
 from genrec.training.throughput import peak_memory_mib
 
@@ -84,9 +85,10 @@ def history_source(
     tokens, neighbors = model.tokens_per_item, None
     if training.code_noise:
         neighbors = CodeNeighbors.of(recommender.trie)
-        levels = recommender.trie.levels
-        if levels > 2:  # targets and histories then stand apart
-            require_masks(model.core, model.vocabulary, f"training.code_noise with {levels} levels")
+        levels, normalization = recommender.trie.levels, recommender.settings.search.normalization
+        if stands_apart(levels, normalization):
+            setting = f"training.code_noise with search.normalization = {normalization!r}"
+            require_masks(model.core, model.vocabulary, setting)
             tokens = 2 * levels - 1
     return HistorySource(train, training, seed, tokens, neighbors)
 

@@ -89,6 +89,7 @@ def states_in_front(
     codes: Tensor,
     written: Tensor | None = None,
     *,
+    apart: bool = False,
     every_depth: bool = False,
 ) -> list[Tensor]:
     """Hidden states in front of every code of item sequences, from one pass over each.
@@ -101,15 +102,14 @@ def states_in_front(
         prefix: `(P,)` tokens in front of every sequence.
         codes: `(B, n, L)` tokens of the items, each a target.
         written: `(B, n, L)` tokens that stand for them in the history of later items, None for `codes`.
-            Each item's first code must be that of `codes`.
+        apart: make two streams whatever the inputs, so that codes of `written` never stand in front of a
+            target's own.
         every_depth: give the states behind every layer too.
 
     Returns:
         `(B, n, L, D)` final hidden states; with `every_depth` those of the embeddings and each layer first.
     """
     history = codes if written is None else written
-    # With two levels all that a target's own codes show it is the first, which `written` has too.
-    apart = written is not None and codes.shape[2] > 2
     two_streams = apart or isinstance(inputs, BidirectionalInputs)
     if two_streams:
         given = _two_streams(model, inputs, prefix, codes, history)

@@ -16,10 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genrec.decoding.scores import Normalization
 from genrec.decoding.trie import Trie
 from genrec.errors import ConfigError
 
-__all__ = ["CodeNeighbors"]
+__all__ = ["CodeNeighbors", "stands_apart"]
+
+
+def stands_apart(levels: int, normalization: Normalization) -> bool:
+    """Whether targets must be written apart from histories with noise, in a second stream.
+
+    In one stream the codes in front of a target's own are a neighbour's. Those that the two share, at least
+    the first, are right. Behind them the target is alone among the items of the catalog, since neighbours
+    share as much as any do: where the softmax runs over these, nothing is left to predict.
+    """
+    return levels > 2 and normalization != "catalog"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from genrec.decoding.scores import Normalization
 from genrec.decoding.trie import Trie
 from genrec.errors import InputError
 from genrec.language_model.backbone import LanguageModel
-from genrec.language_model.item_attention import states_in_front
 from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 from genrec.training.batches import HistoryBatch
@@ -139,11 +138,8 @@ class DistillationLoss(NextItemLoss):
         self, model: PreTrainedModel, inputs: TokenInputs, batch: HistoryBatch
     ) -> list[Tensor]:
         """Hidden states in front of every code, `(B, n, L, D)` a depth; the last alone where it suffices."""
-        items, written = batch.filled
-        history = None if written is None else self.item_tokens[written]
         every = self.settings.feature_weight > 0
-        codes = self.item_tokens[items]
-        return states_in_front(model, inputs, self.prefix, codes, history, every_depth=every)
+        return self._states(model, inputs, *batch.filled, every_depth=every)
 
 
 def code_logits(

@@ -8,6 +8,8 @@ multiplied; no `(B, T, V)` logits exist.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +22,10 @@ from genrec.language_model.item_attention import states_in_front
 from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 from genrec.training.batches import HistoryBatch
+from genrec.training.code_noise import stands_apart
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["CatalogPass", "NextItemLoss", "code_log_probabilities", "item_loss"]
 
@@ -56,9 +62,28 @@ class CatalogPass(nn.Module):
 
     def _hidden(self, items: Tensor, written: Tensor | None = None) -> Tensor:
         """Hidden states in front of every code, `(B, n, L, D)`, where histories hold items as `written`."""
-        codes = self.item_tokens[items]
-        history = None if written is None else self.item_tokens[written]
-        return states_in_front(self.core[0], self.inputs, self.prefix, codes, history)[-1]
+        return self._states(self.core[0], self.inputs, items, written)[-1]
+
+    def _states(
+        self,
+        model: PreTrainedModel,
+        inputs: TokenInputs,
+        items: Tensor,
+        written: Tensor | None,
+        *,
+        every_depth: bool = False,
+    ) -> list[Tensor]:
+        """The same of any model that knows the codes, at every depth if wanted (see `states_in_front`)."""
+        tokens = self.item_tokens
+        return states_in_front(
+            model,
+            inputs,
+            self.prefix,
+            tokens[items],
+            None if written is None else tokens[written],
+            apart=written is not None and stands_apart(self.trie.levels, self.normalization),
+            every_depth=every_depth,
+        )
 
 
 class NextItemLoss(CatalogPass):

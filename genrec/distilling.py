@@ -17,18 +17,14 @@ from torch import nn
 
 from genrec.config import Settings
 from genrec.data.histories import Histories
+from genrec.fit_steps import history_source
 from genrec.language_model.pruning import Keep, kept_layers, layer_count, prune_layers
 from genrec.language_model.tuning import checkpoint_activations
 from genrec.recommender import GenerativeRecommender
 from genrec.request import check_count
 from genrec.retraining import Retraining, hash_weights, made_as, training_split
 from genrec.settings import FitSettings
-from genrec.training import (
-    DistillationLoss,
-    DistillationSettings,
-    HistorySource,
-    TrainingSettings,
-)
+from genrec.training import DistillationLoss, DistillationSettings, TrainingSettings
 from genrec.training.sources import Source
 
 __all__ = ["StudentSettings", "describe", "distill", "made_before"]
@@ -190,4 +186,4 @@ def _objective(
         settings.distillation,
         (student.inputs, teacher.inputs),
     )
-    return loss, HistorySource(histories, chosen.training, settings.seed, codes.shape[1])
+    return loss, history_source(student, histories, settings.seed)

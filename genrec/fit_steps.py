@@ -13,9 +13,11 @@ from torch import nn
 from genrec.data.histories import Cases, Histories
 from genrec.data.split import Split
 from genrec.evaluation import Evaluation, Protocol, evaluate
+from genrec.language_model.item_attention import require_masks
 from genrec.memory import Memory, choose_weights, compare_texts
 from genrec.recommender import GenerativeRecommender
 from genrec.training import (
+    CodeNeighbors,
     HistorySource,
     NextItemLoss,
     TaskLoss,
@@ -23,11 +25,13 @@ from genrec.training import (
     TrainingResult,
     packs,
 )
+from genrec.training.code_noise import stands_apart
 from genrec.training.sources import Source
 from genrec.training.throughput import peak_memory_mib
 
 __all__ = [
     "choose_memory",
+    "history_source",
     "measure_validation",
     "objective",
     "quick_validation",
@@ -44,12 +48,11 @@ def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.
     normalization = settings.search.normalization
     if not settings.tasks:
         codes = recommender.semantic_ids.codes
-        levels = len(recommender.semantic_ids.codebook_sizes)
         return (
             NextItemLoss(
                 language_model, codes, recommender.trie, normalization, recommender.inputs
             ),
-            HistorySource(train, settings.training, settings.seed, levels),
+            history_source(recommender, train, settings.seed),
         )
     packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
     log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")
@@ -68,6 +71,26 @@ def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.
             packing,
         ),
     )
+
+
+def history_source(
+    recommender: GenerativeRecommender, train: Histories, seed: int
+) -> HistorySource:
+    """Batches of histories, with the noise that the recommender's settings ask for.
+
+    Raises:
+        ConfigError: the language model cannot learn from histories that are written otherwise.
+    """
+    model, training = recommender.language_model, recommender.settings.training
+    tokens, neighbors = model.tokens_per_item, None
+    if training.code_noise:
+        neighbors = CodeNeighbors.of(recommender.trie)
+        levels, normalization = recommender.trie.levels, recommender.settings.search.normalization
+        if stands_apart(levels, normalization):
+            setting = f"training.code_noise with search.normalization = {normalization!r}"
+            require_masks(model.core, model.vocabulary, setting)
+            tokens = 2 * levels - 1
+    return HistorySource(train, training, seed, tokens, neighbors)
 
 
 def quick_validation(

@@ -42,7 +42,8 @@ _KIND = "preference"
 
 
 class PreferenceTraining(TrainingSettings):
-    """How long and how fast; `max_items` stays the recommender's, and there is no `codes_first`."""
+    """How long and how fast; `max_items` stays the recommender's, and there is no `codes_first`
+    and no `code_noise`."""
 
     epochs: int = Field(1, ge=1)
     """Passes over the choices."""
@@ -56,6 +57,8 @@ class PreferenceTraining(TrainingSettings):
     """Steps to the peak."""
     validations: int = Field(4, ge=1)
     """How often to validate, evenly over the run; the best of them is kept."""
+    code_noise: float = Field(0.0, ge=0, le=0)
+    """Choices are searched for after histories as they are, and learned after the same."""
 
 
 class PreferringSettings(Settings):
@@ -165,7 +168,9 @@ def _objective(
         recommender.inputs,
     ).eval()
     choices = _choices(recommender, cases, settings.negatives)
-    source = ChoiceSource(choices, chosen.training, settings.seed, codes.shape[1])
+    source = ChoiceSource(
+        choices, chosen.training, settings.seed, recommender.language_model.tokens_per_item
+    )
     device = next(loss.parameters()).device
     # As precise as in training, or the first gains would not be zero.
     with torch.autocast(device.type, torch.bfloat16, enabled=chosen.training.precision == "bf16"):

@@ -144,6 +144,21 @@ class FitSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _tasks_read_histories_as_they_are(self) -> FitSettings:
+        if not self.tasks:
+            return self
+        if self.language_model.item_attention != "causal":
+            raise ValueError(
+                "tasks are learned in packed rows of words and codes, where attention is causal: leave out "
+                "language_model.item_attention, or tasks"
+            )
+        if self.training.code_noise:
+            raise ValueError(
+                "training.code_noise changes the histories of the next item alone: leave it out, or tasks"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _codes_of_a_pretrained_model(self) -> FitSettings:
         if self.training.codes_first and self.language_model.backbone == "compact":
             raise ValueError(

@@ -193,6 +193,18 @@ BAD = {
     "setting out of range": Bad(
         f"{FIT} training.epochs=0", ("training.epochs = 0", "greater than or equal to 1")
     ),
+    "unknown attention": Bad(
+        f"{FIT} language_model.item_attention=both",
+        ("language_model.item_attention = 'both'", "'causal' or 'bidirectional'"),
+    ),
+    "more noise than histories": Bad(
+        f"{FIT} training.code_noise=2", ("training.code_noise = 2", "less than or equal to 1")
+    ),
+    "noise without neighbours": Bad(
+        f"{FIT} training.code_noise=0.1 item_tokenizer.kind=rqkmeans item_tokenizer.levels=1 "
+        "item_tokenizer.codes=8",
+        ("training.code_noise takes neighbours that share first codes", "leave it out"),
+    ),
     "no setting at all": Bad(f"{FIT} seed", ("'seed' is not a setting: write key=value",)),
     "setting given twice": Bad(f"{FIT} seed=1 seed=2", ("'seed=2'", "given twice")),
     "widths that do not divide": Bad(

@@ -13,7 +13,6 @@ use the shared cache only after both ways agreed on a small tree.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +20,11 @@ import torch
 from torch import Tensor
 
 from genrec.decoding.last_positions import last_positions_only
-from genrec.decoding.windows import SlidingWindow
+from genrec.language_model.attention_masks import (
+    SlidingWindow,
+    additive_mask,
+    mask_obstacle,
+)
 from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 
 if TYPE_CHECKING:
@@ -133,9 +136,7 @@ class SharedCache:
         return torch.cat([self.real[:, None].expand(-1, new, -1), seen[..., :spare]], dim=2)
 
     def _additive(self, visible: Tensor) -> Tensor:
-        dtype = self.model.dtype
-        mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-        return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+        return additive_mask(visible, self.model.dtype)
 
 
 class Replay:
@@ -193,7 +194,7 @@ def reader_for(model: PreTrainedModel, tokens: Tensor) -> type[Reader]:
     hidden states as reading every sequence from scratch. Any other gets `Replay`, and a line in the log. A
     window longer than that tree that a config does not declare would go unnoticed.
     """
-    reason = _obstacle(model)
+    reason = mask_obstacle(model)
     if reason is None:
         try:
             if _agree(model, tokens):
@@ -210,17 +211,6 @@ def reader_for(model: PreTrainedModel, tokens: Tensor) -> type[Reader]:
         reason,
     )
     return Replay
-
-
-def _obstacle(model: PreTrainedModel) -> str | None:
-    """Why beams of this model cannot share a cache, as far as can be said without running it."""
-    if getattr(model, "_is_stateful", False):
-        return "keeps a running state instead of keys and values"
-    if SlidingWindow.of(model.config) is None:
-        return "has layers that do not read one cache as a mask says"
-    takes = inspect.signature(model.base_model.forward).parameters
-    missing = {"attention_mask", "position_ids", "past_key_values"} - set(takes)
-    return f"takes no {', '.join(sorted(missing))}" if missing else None
 
 
 def _agree(model: PreTrainedModel, tokens: Tensor) -> bool:

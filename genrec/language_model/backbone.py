@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 from genrec.errors import ConfigError, InputError, RecommenderError
 from genrec.language_model import tuning
 from genrec.language_model.compact import CompactSettings, compact_model, compact_tokenizer
+from genrec.language_model.item_attention import (
+    BidirectionalInputs,
+    ItemAttention,
+    require_masks,
+)
 from genrec.language_model.item_inputs import (
     ItemInputs,
     ItemProjection,
@@ -52,6 +57,7 @@ class LanguageModel:
         prefix: LM tokens in front of every history (at least one).
         base: the pretrained weights that an adapter was tuned on; None where weights are saved whole.
         item_projection: takes items' vectors in beside their codes; None where codes are all it reads.
+        item_attention: what a code in a history sees of its own item.
     """
 
     model: PreTrainedModel
@@ -60,6 +66,7 @@ class LanguageModel:
     prefix: list[int]
     base: BaseRecord | None = None
     item_projection: ItemProjection | None = None
+    item_attention: ItemAttention = "causal"
     _paused: list[torch.nn.Parameter] = field(default_factory=list, init=False, repr=False)
 
     @property
@@ -72,6 +79,12 @@ class LanguageModel:
         """Longest sequence the model can take, None where unlimited."""
         limit = getattr(self.core.config, "max_position_embeddings", None)
         return int(limit) if limit else None
+
+    @property
+    def tokens_per_item(self) -> int:
+        """LM tokens that an item takes in a training pass."""
+        levels = len(self.vocabulary.codebook_sizes)
+        return levels if self.item_attention == "causal" else 2 * levels - 1
 
     @property
     def quantized(self) -> bool:
@@ -112,10 +125,13 @@ class LanguageModel:
             codes: `(N, L)` of the catalog.
             vectors: `(N, D_v)` of its items; not read by a model that reads codes alone.
         """
-        if self.item_projection is None:
-            return plain_inputs
-        assert vectors is not None, "a model that reads vectors needs those of the catalog"
-        return ItemInputs(self.core, self.vocabulary, codes, vectors, self.item_projection)
+        inputs: TokenInputs = plain_inputs
+        if self.item_projection is not None:
+            assert vectors is not None, "a model that reads vectors needs those of the catalog"
+            inputs = ItemInputs(self.core, self.vocabulary, codes, vectors, self.item_projection)
+        if self.item_attention == "causal":
+            return inputs
+        return BidirectionalInputs(self.core, self.vocabulary, inputs)
 
     def train_only_codes(self, only: bool) -> None:
         """Freeze everything but the code tokens' rows (a warm-up of these), or end that.
@@ -203,7 +219,7 @@ class LanguageModel:
 
         Raises:
             RecommenderError: the backbone cannot be found.
-            ConfigError: it cannot be quantized or checkpointed as the settings want.
+            ConfigError: it cannot be quantized or checkpointed, or attend to items, as the settings want.
         """
         compact = settings.backbone == "compact"
         tokenizer = compact_tokenizer() if compact else pretrained_tokenizer(settings)
@@ -227,7 +243,9 @@ class LanguageModel:
             width = model.get_input_embeddings().weight.shape[1]
             projection = ItemProjection.of(vectors, width, seed)
         prefix = _prefix(tokenizer, settings)
-        made = cls(model, tokenizer, vocabulary, prefix, base, projection)
+        made = cls(model, tokenizer, vocabulary, prefix, base, projection, settings.item_attention)
+        if made.item_attention == "bidirectional":
+            require_masks(made.core, vocabulary, "language_model.item_attention = 'bidirectional'")
         if settings.gradient_checkpointing:
             tuning.checkpoint_activations(made.core)
         return made
@@ -267,7 +285,9 @@ class LanguageModel:
             )
         model.eval()
         prefix, projection = _prefix(tokenizer, settings), ItemProjection.load(folder)
-        language_model = cls(model, tokenizer, vocabulary, prefix, base, projection)
+        language_model = cls(
+            model, tokenizer, vocabulary, prefix, base, projection, settings.item_attention
+        )
         if merged and base is not None and not language_model.quantized:
             return replace(language_model, model=tuning.merge(model), base=None)
         return language_model

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from genrec.language_model.vocabulary import CodeVocabulary
 
-__all__ = ["ItemInputs", "ItemProjection", "TokenInputs", "plain_inputs"]
+__all__ = ["ItemInputs", "ItemProjection", "TokenInputs", "item_starts", "plain_inputs"]
 
 TokenInputs: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 """From LM tokens `(B, T)` to what the model is called with in their place."""
@@ -36,6 +36,20 @@ TokenInputs: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 FILE = "item_projection.safetensors"
 _SPREAD = 4 * 0.02
 """Spread of what vectors add to embeddings at the start: felt beside them, which start at .02."""
+
+
+def item_starts(levels: Tensor, of: int) -> Tensor:
+    """Where runs of codes of all levels, in order, begin: `(B, T - of + 1)` bool.
+
+    Args:
+        levels: `(B, T)` level of each token, -1 for words; T is at least `of`.
+        of: the number of levels.
+    """
+    width = levels.shape[1] - of + 1
+    whole = torch.ones_like(levels[:, :width], dtype=torch.bool)
+    for level in range(of):
+        whole &= levels[:, level : level + width] == level
+    return whole
 
 
 def plain_inputs(tokens: Tensor) -> dict[str, Tensor]:
@@ -150,11 +164,10 @@ class ItemInputs:
         if tokens.shape[1] < L:
             return ends, tokens.new_empty(0)
         levels, codes = self.levels[tokens], self.code_of[tokens]
-        width = tokens.shape[1] - L + 1
-        whole = torch.ones_like(tokens[:, :width], dtype=torch.bool)
+        whole = item_starts(levels, L)
+        width = whole.shape[1]
         key = torch.zeros_like(tokens[:, :width])
         for level, stride in enumerate(self.strides.tolist()):
-            whole &= levels[:, level : level + width] == level
             key += codes[:, level : level + width] * stride
         place = torch.searchsorted(self.keys, key).clamp(max=len(self.keys) - 1)
         ends[:, L - 1 :] = whole & (self.keys[place] == key)

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from genrec.config import Settings
 from genrec.language_model.compact import CompactSettings
+from genrec.language_model.item_attention import ItemAttention
 from genrec.language_model.tuning import LoraSettings
 
 __all__ = ["LanguageModelSettings"]
@@ -34,6 +35,11 @@ class LanguageModelSettings(Settings):
     item_vectors: bool = False
     """Whether a history's items enter with their vectors beside their codes (see `item_inputs`). The model
     learns faster, and is then no plain model for `genrec export` and vLLM; in the end it is no better."""
+    item_attention: ItemAttention = "causal"
+    """What a code in a history sees of its own item: the codes before it, or, ``bidirectional``, all of them
+    (see `item_attention`). Training then sends nearly twice the tokens through a model that must heed masks,
+    which one with sliding windows or a running state does not, and it is no plain model for `genrec export`
+    and vLLM."""
     instruction: str = "A shopper chose these products, oldest first:"
     """Words in front of the history, for a pretrained model."""
     compact: CompactSettings = CompactSettings()

@@ -23,7 +23,7 @@ from torch import Tensor
 from genrec.data.histories import Histories
 from genrec.recommender import GenerativeRecommender
 from genrec.training import HistorySource, NextItemLoss, TrainingSettings, train
-from genrec.training.batches import epoch_batches, pad_items
+from genrec.training.batches import HistoryBatch, epoch_batches, pad_items
 from genrec.training.objective import item_loss
 from genrec.training.sources import Epoch, Part, Source, share
 
@@ -121,11 +121,13 @@ class _SampleEpoch:
 class SampleLoss(NextItemLoss):
     """Negative log-likelihood of each sample's last item alone, summed."""
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, batch: Tensor | HistoryBatch) -> Tensor:
         """Sum over a batch of samples `(B, n)`, padded on the right with -1."""
+        batch = HistoryBatch.of(batch)
+        items = batch.items
         last = (items >= 0).sum(1) - 1
         rows = torch.arange(len(items), device=items.device)
-        hidden, target = self._hidden(items.clamp(min=0))[rows, last], items[rows, last]
+        hidden, target = self._hidden(*batch.filled)[rows, last], items[rows, last]
         return torch.stack(
             [
                 item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
@@ -173,12 +175,12 @@ def measure_passes(
         folder: for checkpoints.
     """
     settings, ids = recommender.settings, recommender.semantic_ids
-    training, levels = settings.training, len(ids.codebook_sizes)
-    source: Source = HistorySource(histories, training, settings.seed, levels)
+    training, tokens = settings.training, recommender.language_model.tokens_per_item
+    source: Source = HistorySource(histories, training, settings.seed, tokens)
     kind: type[NextItemLoss] = NextItemLoss
     if passes != "user":
         by_length = passes == "position"
-        source = SampleSource(histories, training, settings.seed, by_length, levels)
+        source = SampleSource(histories, training, settings.seed, by_length, tokens)
         kind = SampleLoss
     loss = kind(
         recommender.language_model,

@@ -1,6 +1,7 @@
 """Training objectives, what they are computed on, and the resumable training loop."""
 
 from genrec.training.adapter_weights import AdapterWeightLoss
+from genrec.training.code_noise import CodeNeighbors
 from genrec.training.distillation import DistillationLoss, DistillationSettings
 from genrec.training.joint import JointLoss, JointSource
 from genrec.training.objective import NextItemLoss
@@ -14,6 +15,7 @@ from genrec.training.task_source import TaskSource
 
 __all__ = [
     "AdapterWeightLoss",
+    "CodeNeighbors",
     "DistillationLoss",
     "DistillationSettings",
     "HistorySource",

@@ -5,14 +5,47 @@ Everything is a function of (seed, epoch), so a run that is resumed sees the bat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genrec.data.histories import Histories
 
-__all__ = ["epoch_batches", "pad_items", "windows"]
+__all__ = ["HistoryBatch", "epoch_batches", "pad_items", "windows"]
 
 _POOL = 16  # batches that are sorted by length together: little padding, yet each epoch groups anew
+
+
+@dataclass(frozen=True)
+class HistoryBatch:
+    """Item sequences, and what stands for their items in the history of later ones.
+
+    Attributes:
+        items: `(B, n)` targets, padded on the right with -1.
+        written: `(B, n)` the item whose codes each is written with, padded likewise; None for its own.
+    """
+
+    items: Tensor
+    written: Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: Tensor | HistoryBatch) -> HistoryBatch:
+        """A batch of item sequences alone, or one that is whole already."""
+        return batch if isinstance(batch, cls) else cls(batch)  # type: ignore[arg-type]
+
+    @property
+    def filled(self) -> tuple[Tensor, Tensor | None]:
+        """Items and what they are written as, with an item in place of padding."""
+        written = self.written
+        return self.items.clamp(min=0), None if written is None else written.clamp(min=0)
+
+    def to(self, device: torch.device) -> HistoryBatch:
+        """Move to a device."""
+        written = None if self.written is None else self.written.to(device)
+        return HistoryBatch(self.items.to(device), written)
 
 
 def windows(histories: Histories, max_items: int, generator: np.random.Generator) -> Histories:

@@ -21,6 +21,7 @@ from genrec.errors import InputError
 from genrec.language_model.backbone import LanguageModel
 from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
+from genrec.training.batches import HistoryBatch
 from genrec.training.objective import NextItemLoss
 
 if TYPE_CHECKING:
@@ -100,16 +101,17 @@ class DistillationLoss(NextItemLoss):
                 f"have {widths[0]} values where the teacher's have {widths[1]}: set it to 0"
             )
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, batch: Tensor | HistoryBatch) -> Tensor:
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
-        real, settings = items >= 0, self.settings
-        filled, target = items.clamp(min=0), items[real]
-        mine = [states[real] for states in self._depths(self.core[0], self.inputs, filled)]
+        batch = HistoryBatch.of(batch)
+        real, settings = batch.items >= 0, self.settings
+        target = batch.items[real]
+        mine = [states[real] for states in self._depths(self.core[0], self.inputs, batch)]
         total = (1 - settings.weight) * self._likelihood(mine[-1], target)
         if not settings.asks_teacher:
             return total
         with torch.no_grad():
-            depths = self._depths(self.teacher[0], self.teacher_inputs, filled)
+            depths = self._depths(self.teacher[0], self.teacher_inputs, batch)
             theirs = [states[real] for states in depths]
         if settings.weight:
             total = total + settings.weight * self._divergence(mine[-1], theirs[-1], target)
@@ -132,16 +134,12 @@ class DistillationLoss(NextItemLoss):
             losses.append(divergence(wanted, found, self.settings.temperature))
         return torch.stack(losses).sum()
 
-    def _depths(self, model: PreTrainedModel, inputs: TokenInputs, items: Tensor) -> list[Tensor]:
+    def _depths(
+        self, model: PreTrainedModel, inputs: TokenInputs, batch: HistoryBatch
+    ) -> list[Tensor]:
         """Hidden states in front of every code, `(B, n, L, D)` a depth; the last alone where it suffices."""
-        rows, n = items.shape
-        codes = self.item_tokens[items].flatten(1)
-        tokens = torch.cat([self.prefix.expand(rows, -1), codes[:, :-1]], dim=1)
         every = self.settings.feature_weight > 0
-        out = model.base_model(**inputs(tokens), use_cache=False, output_hidden_states=every)
-        depths = out.hidden_states if every else [out.last_hidden_state]
-        first = len(self.prefix) - 1
-        return [states[:, first:].view(rows, n, self.trie.levels, -1) for states in depths]
+        return self._states(model, inputs, *batch.filled, every_depth=every)
 
 
 def code_logits(

@@ -1,11 +1,14 @@
-"""The loss of one causal pass: every item of every sequence is a target.
+"""The loss of one pass: every item of every sequence is a target.
 
-A sequence of n items becomes one row of tokens, prompt prefix and then `n x L` codes. The hidden state in
-front of each code predicts it, so one pass gives n targets where one sample a position would cost n passes.
-Only the level's rows of the head are multiplied; no `(B, T, V)` logits exist.
+A sequence of n items becomes one row of tokens, prompt prefix and then `n x L` codes (or two streams, see
+`genrec.language_model.item_attention`). The hidden state in front of each code predicts it, so one pass
+gives n targets where one sample a position would cost n passes. Only the level's rows of the head are
+multiplied; no `(B, T, V)` logits exist.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,14 +18,20 @@ from torch import Tensor, nn
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
 from genrec.language_model.backbone import LanguageModel
+from genrec.language_model.item_attention import states_in_front
 from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
+from genrec.training.batches import HistoryBatch
+from genrec.training.code_noise import stands_apart
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["CatalogPass", "NextItemLoss", "code_log_probabilities", "item_loss"]
 
 
 class CatalogPass(nn.Module):
-    """A causal pass over item sequences, and what scores the codes behind it.
+    """A pass over item sequences, and what scores the codes behind it.
 
     Args:
         language_model: what trains; it is a submodule, so that distributed wrappers see its parameters.
@@ -51,15 +60,30 @@ class CatalogPass(nn.Module):
         self.item_tokens = torch.from_numpy(language_model.vocabulary.encode(codes)).to(device)
         self.prefix = torch.tensor(language_model.prefix, device=device)
 
-    def _hidden(self, items: Tensor) -> Tensor:
-        """Hidden states in front of every code, `(B, n, L, D)`."""
-        rows, n = items.shape
-        codes = self.item_tokens[items].flatten(1)
-        tokens = torch.cat([self.prefix.expand(rows, -1), codes[:, :-1]], dim=1)
-        # Padding is on the right: causal attention hides it without a mask.
-        body = self.core[0].base_model
-        states: Tensor = body(**self.inputs(tokens), use_cache=False).last_hidden_state
-        return states[:, len(self.prefix) - 1 :].view(rows, n, self.trie.levels, -1)
+    def _hidden(self, items: Tensor, written: Tensor | None = None) -> Tensor:
+        """Hidden states in front of every code, `(B, n, L, D)`, where histories hold items as `written`."""
+        return self._states(self.core[0], self.inputs, items, written)[-1]
+
+    def _states(
+        self,
+        model: PreTrainedModel,
+        inputs: TokenInputs,
+        items: Tensor,
+        written: Tensor | None,
+        *,
+        every_depth: bool = False,
+    ) -> list[Tensor]:
+        """The same of any model that knows the codes, at every depth if wanted (see `states_in_front`)."""
+        tokens = self.item_tokens
+        return states_in_front(
+            model,
+            inputs,
+            self.prefix,
+            tokens[items],
+            None if written is None else tokens[written],
+            apart=written is not None and stands_apart(self.trie.levels, self.normalization),
+            every_depth=every_depth,
+        )
 
 
 class NextItemLoss(CatalogPass):
@@ -68,10 +92,11 @@ class NextItemLoss(CatalogPass):
     Args: those of `CatalogPass`.
     """
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, batch: Tensor | HistoryBatch) -> Tensor:
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
-        real = items >= 0
-        return self._likelihood(self._hidden(items.clamp(min=0))[real], items[real])
+        batch = HistoryBatch.of(batch)
+        real = batch.items >= 0
+        return self._likelihood(self._hidden(*batch.filled)[real], batch.items[real])
 
     def _likelihood(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Negative log-likelihood of the targets `(n)` from hidden states `(n, L, D)`."""

@@ -28,6 +28,9 @@ class TrainingSettings(Settings):
     """With `tasks`, what a token of words counts in the loss; an item, with all its codes, counts 1."""
     max_items: int = Field(20, ge=1)
     """Longest history, in items; longer ones are cut into windows for training."""
+    code_noise: float = Field(0.0, ge=0, le=1)
+    """Share of a history's items that training writes with the codes of a near neighbour, drawn anew in each
+    epoch (see `code_noise`); targets stay."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak of AdamW's rate: linear warm-up, a plateau, linear decay to zero."""
     warmup_steps: int = Field(200, ge=0)

@@ -7,7 +7,7 @@ that one process would see alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from genrec.data.histories import Histories
-from genrec.training.batches import epoch_batches, pad_items, windows
+from genrec.errors import InputError
+from genrec.training.batches import HistoryBatch, epoch_batches, pad_items, windows
+from genrec.training.code_noise import CodeNeighbors
 from genrec.training.settings import TrainingSettings
 
 __all__ = ["Epoch", "HistorySource", "Part", "Source", "share"]
@@ -68,12 +70,23 @@ class HistorySource:
         settings: longest window and size of a batch.
         seed: of the order, the windows' phase and the batches.
         tokens_per_item: LM tokens of an item, for throughput.
+        neighbors: whose codes `code_noise` writes an item with; None where there is none.
+
+    Raises:
+        InputError: the settings ask for `code_noise` where there are no neighbours.
     """
 
     histories: Histories
     settings: TrainingSettings
     seed: int
     tokens_per_item: int = 1
+    neighbors: CodeNeighbors | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.code_noise and self.neighbors is None:
+            raise InputError(
+                f"training.code_noise = {self.settings.code_noise:g}: there are no codes here; leave it out"
+            )
 
     def epoch(self, number: int) -> Epoch:
         """Cut histories into windows and group them by length."""
@@ -82,7 +95,17 @@ class HistorySource:
         # that a full history is searched from.
         data = windows(self.histories, self.settings.max_items + 1, generator)
         batches = epoch_batches(data.lengths, self.settings.batch_items, generator)
-        return _HistoryEpoch(data, batches, self.tokens_per_item)
+        return _HistoryEpoch(data, batches, self.tokens_per_item, self._written(data, number))
+
+    def _written(self, data: Histories, number: int) -> Histories | None:
+        """The windows as their items are written in this epoch; None for all as themselves."""
+        if self.neighbors is None or not self.settings.code_noise:
+            return None
+        # A stream of its own: windows and batches are those of a run without noise.
+        generator = np.random.default_rng((self.seed, number, 1))
+        return replace(
+            data, items=self.neighbors.draw(data.items, self.settings.code_noise, generator)
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,7 @@ class _HistoryEpoch:
     data: Histories
     batches: list[NDArray[np.int64]]
     tokens_per_item: int
+    written: Histories | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -100,9 +124,12 @@ class _HistoryEpoch:
     def tokens(self, batch: int) -> int:
         return int(self.units(batch)) * self.tokens_per_item
 
-    def part(self, batch: int, part: Part) -> tuple[torch.Tensor, bool]:
+    def part(self, batch: int, part: Part) -> tuple[torch.Tensor | HistoryBatch, bool]:
         rows, counts = share(self.batches[batch], part)
-        return torch.from_numpy(pad_items(self.data, rows)), counts
+        items = torch.from_numpy(pad_items(self.data, rows))
+        if self.written is None:
+            return items, counts
+        return HistoryBatch(items, torch.from_numpy(pad_items(self.written, rows))), counts
 
 
 def share(rows: NDArray[np.int64], part: Part) -> tuple[NDArray[np.int64], bool]:

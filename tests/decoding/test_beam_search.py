@@ -12,8 +12,8 @@ from transformers import Gemma3Config
 
 from genrec.decoding import BeamSearch, BeamSettings, Trie
 from genrec.decoding.readers import Replay, SharedCache
-from genrec.decoding.windows import SlidingWindow
 from genrec.errors import ConfigError, InputError
+from genrec.language_model.attention_masks import SlidingWindow
 from genrec.language_model.vocabulary import CodeVocabulary
 from genrec.testing.fakes import ARCHITECTURES, CACHELESS, TinyCatalog, tiny_causal_lm
 

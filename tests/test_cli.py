@@ -93,7 +93,7 @@ def test_recommend_prints_one_document(command, recommender_folder, recommender)
     answer = command("recommend", recommender_folder, "--history", HISTORY, "-k", 4, "--json")
     assert answer.status == 0
     expected = recommender.recommend([HISTORY.split(",")], k=4)[0]
-    assert answer.json == {"recommendations": [vars(item) for item in expected]}
+    assert answer.json == {"recommendations": [item.facts() for item in expected]}
     assert [list(item) for item in answer.json["recommendations"]] == [
         ["item_id", "title", "score", "basis"]
     ] * 4
@@ -140,14 +140,14 @@ def test_recommend_many_with_columns_of_another_name(
     answer = command("recommend", recommender_folder, *words, "--json")
     assert answer.status == 0
     assert answer.json == [
-        {"user_id": user, "recommendations": [vars(item) for item in row]}
+        {"user_id": user, "recommendations": [item.facts() for item in row]}
         for user, row in zip(("u1", "u2"), found, strict=True)
     ]
     target = tmp_path / "out.jsonl"
     answer = command("recommend", recommender_folder, *words, "--output", target)
     assert (answer.status, answer.out) == (0, "")
     assert [json.loads(line) for line in target.read_text().splitlines()] == [
-        {"user_id": user, "recommendations": [vars(item) for item in row]}
+        {"user_id": user, "recommendations": [item.facts() for item in row]}
         for user, row in zip(("u1", "u2"), found, strict=True)
     ]
 

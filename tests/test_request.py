@@ -84,7 +84,7 @@ def test_where_on_the_command_line(command, recommender_folder, recommender):
     words = ["--where", where[0], "--where", where[1], "--json"]
     found = ask(command, recommender_folder, *words).json["recommendations"]
     expected = recommender.recommend([HISTORY], k=120, where=where)[0]
-    assert found == [vars(item) for item in expected]
+    assert found == [item.facts() for item in expected]
     assert len(found) > 2
 
 

@@ -106,6 +106,23 @@ def test_recommend_prints_a_table(command, recommender_folder, recommender):
         assert item.title in answer.out
 
 
+def test_recommend_explains(command, recommender_folder, recommender):
+    words = ["recommend", recommender_folder, "--history", HISTORY, "-k", 4, "--explain", 2]
+    [expected] = recommender.recommend([HISTORY.split(",")], k=4, explain=2)
+    assert command(*words, "--json").json == {
+        "recommendations": [
+            item.facts() | {"reasons": [vars(reason) for reason in item.reasons]}
+            for item in expected
+        ]
+    }
+    table = command(*words).out
+    reasons = [reason for item in expected for reason in item.reasons]
+    assert reasons
+    for reason in reasons:
+        assert f"{reason.title}: {reason.score_change:.3f}" in table
+    assert "without" not in command(*words[:-2]).out
+
+
 def test_recommend_for_nobody_in_particular(command, recommender_folder, recommender):
     answer = command("recommend", recommender_folder, "--history", "", "-k", 3, "--json")
     assert answer.json["recommendations"] == [vars(i) for i in recommender.recommend([[]], k=3)[0]]

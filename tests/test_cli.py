@@ -125,7 +125,9 @@ def test_recommend_explains(command, recommender_folder, recommender):
 
 def test_recommend_for_nobody_in_particular(command, recommender_folder, recommender):
     answer = command("recommend", recommender_folder, "--history", "", "-k", 3, "--json")
-    assert answer.json["recommendations"] == [vars(i) for i in recommender.recommend([[]], k=3)[0]]
+    assert answer.json["recommendations"] == [
+        i.facts() for i in recommender.recommend([[]], k=3)[0]
+    ]
 
 
 def test_recommend_filters(command, recommender_folder, recommender):

@@ -122,7 +122,7 @@ def test_reasons_are_told_in_words(page, recommender):
         falls = [f"by {-r.score_change:.2f}" for r in item.reasons]
         first = [f"Without {told[0]} its score would fall {falls[0]}"] if told else []
         rest = [f"without {t} {f}" for t, f in zip(told[1:], falls[1:], strict=True)]
-        words = ", ".join(first + rest) or "No single item of the history raises its score"
+        words = "; ".join(first + rest) or "No single item of the history raises its score"
         assert row.locator(".reasons").inner_text() == f"{words}."
         lengths.add(len(told))
     assert max(lengths) == 2

@@ -56,12 +56,13 @@ function show({ past, found }) {
 /** What of the history an item's score hangs on, in a sentence; null where nobody asked. */
 function reasons(item) {
   if (!item.reasons) return null;
-  const parts = item.reasons.map((reason, place) => {
+  const parts = item.reasons.flatMap((reason, place) => {
     const fall = (-reason.score_change).toFixed(2);
-    return place ? `without ${nameOf(reason)} by ${fall}` : `Without ${nameOf(reason)} its score would fall by ${fall}`;
+    return [place ? "; without " : "Without ", make("b", {}, nameOf(reason)),
+      place ? ` by ${fall}` : ` its score would fall by ${fall}`];
   });
-  const sentence = parts.join(", ") || "No single item of the history raises its score";
-  return make("p", { class: "reasons" }, `${sentence}.`);
+  if (!parts.length) parts.push("No single item of the history raises its score");
+  return make("p", { class: "reasons" }, ...parts, ".");
 }
 
 function words(found, past) {

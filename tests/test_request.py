@@ -117,7 +117,7 @@ def test_where_for_many_users(command, recommender_folder, recommender, tmp_path
     expected = recommender.recommend([["P0001", "P0002"], ["P0009"]], k=4, where=["price<100"])
     lines = [json.loads(line) for line in target.read_text().splitlines()]
     assert [line["recommendations"] for line in lines] == [
-        [vars(i) for i in row] for row in expected
+        [i.facts() for i in row] for row in expected
     ]
 
 

@@ -155,6 +155,7 @@ def test_an_order_of_the_options_says_what_is_asked(recommender):
         "deny": [],
         "where": request.where,
         "query": None,
+        "explain": 0,
     }
     found = recommender.recommend([HISTORY], **request.options())[0]
     assert found == recommender.recommend([HISTORY], k=3, where=request.where)[0]

@@ -20,7 +20,7 @@ from genrec.query import Basis, Likelihood
 if TYPE_CHECKING:
     from genrec.recommender import GenerativeRecommender
 
-__all__ = ["answer", "unheard"]
+__all__ = ["answer", "asked_prompts", "unheard", "weighed_scores"]
 
 
 def answer(
@@ -49,7 +49,7 @@ def answer(
         found = recommender.rank(histories, k, exclude_seen=exclude_seen, allow=allow)
         return found, [["model"] * k] * len(histories)
     likelihood = recommender.query_words.likelihood(query)
-    prompts = _asked(recommender, histories, query)
+    prompts = asked_prompts(recommender, histories, query)
     # As deep as a search goes: what the words lift need not be among the k that the history expects.
     wanted = k if likelihood is None else max(k, recommender.settings.search.widest)
     found = recommender.rank(
@@ -100,8 +100,35 @@ def _weighed(
     return Ranking.concatenate([Ranking.empty(0, k), *parts]), bases
 
 
+def weighed_scores(
+    model: Ranking,
+    items: NDArray[np.int32],
+    scores: NDArray[np.floating],
+    likelihood: Likelihood,
+) -> NDArray[np.float64]:
+    """Score given items by model and query.
+
+    Args:
+        model: `(C, M)` what a search found, as it was asked for the ranking that holds the items.
+        items: `(C, k)`, -1 where there is none. scores: the model's, exact.
+        likelihood: what the query says.
+
+    Returns:
+        `(C, k)` log-probabilities, arbitrary where there is no item.
+    """
+    found, N = np.zeros(items.shape), len(likelihood.words)
+    step = max(1, CHUNK_CELLS // N)
+    for start in range(0, len(model), step):
+        rows = slice(start, start + step)
+        known = _dense(model.items[rows], model.scores[rows], N)
+        exact = _dense(items[rows], scores[rows], N)
+        posterior = likelihood.posterior(np.where(exact > 0, exact, known))
+        found[rows] = np.log(np.take_along_axis(posterior, items[rows].astype(np.int64), axis=1))
+    return found
+
+
 def _dense(
-    items: NDArray[np.int32], scores: NDArray[np.float32], n_items: int
+    items: NDArray[np.int32], scores: NDArray[np.floating], n_items: int
 ) -> NDArray[np.float64]:
     """The probabilities `(C, N)` of a ranking `(C, M)`, 0 for what it does not name."""
     dense = np.zeros((len(items), n_items))
@@ -110,7 +137,7 @@ def _dense(
     return dense
 
 
-def _asked(
+def asked_prompts(
     recommender: GenerativeRecommender, histories: Histories, query: str
 ) -> list[NDArray[np.int64]] | None:
     """LM tokens of histories and query, as the task that learned it asks; None where none did."""

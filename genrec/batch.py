@@ -73,9 +73,10 @@ def recommend_file(
 ) -> None:
     """Recommend for every user of a click log, into a file.
 
-    CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score, basis``. JSON lines
-    get one line a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target
-    until all are there, so a run that was killed continues, on whichever engine.
+    CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score, basis``, and
+    ``reasons`` where they are asked for: a list in Parquet, the same as JSON in CSV. JSON lines get one line
+    a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target until all are
+    there, so a run that was killed continues, on whichever engine.
 
     Args:
         recommender: what recommends.
@@ -122,10 +123,13 @@ def recommend_part(recommender: GenerativeRecommender, part: Part, request: Requ
         "score": pa.float32(),
         "basis": pa.string(),
     }
+    if request.explain:
+        reason = {"item_id": pa.string(), "title": pa.string(), "score_change": pa.float32()}
+        names["reasons"] = pa.list_(pa.struct(list(reason.items())))
     item = pa.struct(list(names.items()))
     columns = {
         "user_id": pa.array(part.user_ids, pa.string()),
-        "recommendations": pa.array([[vars(i) for i in row] for row in found], pa.list_(item)),
+        "recommendations": pa.array([[i.facts() for i in row] for row in found], pa.list_(item)),
     }
     return pa.table(columns)
 
@@ -247,6 +251,17 @@ def _write_csv(tables: Iterator[pa.Table], path: Path) -> None:
             writer.write_table(table)
 
 
+def _reasons_as_json(table: pa.Table) -> pa.Table:
+    """CSV has no lists: the column of reasons, if there is one, becomes JSON."""
+    import pyarrow as pa
+
+    if "reasons" not in table.column_names:
+        return table
+    words = [json.dumps(row, ensure_ascii=False) for row in table["reasons"].to_pylist()]
+    place = table.column_names.index("reasons")
+    return table.set_column(place, "reasons", pa.array(words, pa.string()))
+
+
 def _write_json_lines(tables: Iterator[pa.Table], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for table in tables:
@@ -257,5 +272,7 @@ def _write_json_lines(tables: Iterator[pa.Table], path: Path) -> None:
 _WRITERS: dict[str, Callable[[Iterator[pa.Table], Path], None]] = {
     ".parquet": lambda tables, path: _write_parquet(map(_one_row_an_item, tables), path),
     ".jsonl": _write_json_lines,
-    ".csv": lambda tables, path: _write_csv(map(_one_row_an_item, tables), path),
+    ".csv": lambda tables, path: _write_csv(
+        (_reasons_as_json(_one_row_an_item(table)) for table in tables), path
+    ),
 }

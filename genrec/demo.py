@@ -71,7 +71,7 @@ def run_demo(out: Path | None = None, shop: SyntheticShop | None = None) -> Demo
     document = compare(mine, baselines) | {
         "best_possible": {"recall@10": best},
         "history": history,
-        "recommendations": [vars(item) for item in found],
+        "recommendations": [item.facts() for item in found],
     }
     tables = [rich_table(mine, baselines, metrics=SHOWN), _story(data, history, found)]
     return DemoResult(document, tables, _summary(mine, baselines, best, out))

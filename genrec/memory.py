@@ -42,6 +42,7 @@ __all__ = [
     "compare_texts",
     "join",
     "mix",
+    "mixed_scores",
 ]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -236,6 +237,29 @@ def mix(
     # Logarithms are ranked: as float32, small probabilities would be one.
     mixture.data = np.log(mixture.data)
     return top_k_sparse(mixture, k)
+
+
+def mixed_scores(
+    model: NDArray[np.floating],
+    items: NDArray[np.integer],
+    counts: csr_matrix,
+    weight: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Score given items by the mixture (see `mix`, whose scores of what the model ranked these are).
+
+    Args:
+        model: `(C, K)` log-probabilities of the items.
+        items: `(C, K)` of the catalog.
+        counts: `(C, N)` probabilities.
+        weight: `(C,)` share of the counts.
+
+    Returns:
+        `(C, K)` log-probabilities of the mixture.
+    """
+    share = np.where(np.diff(counts.indptr) > 0, weight, 0.0)[:, None]
+    counted = np.asarray(counts[np.arange(len(items))[:, None], items].todense())
+    likely = np.maximum(np.exp(model.astype(np.float64)), _LEAST)
+    return np.asarray(np.log((1 - share) * likely + share * counted))
 
 
 def choose_weights(

@@ -19,7 +19,10 @@ __all__ = ["log_lines", "print_json", "print_table", "recommendations_table", "t
 
 
 def recommendations_table(found: Sequence[Recommendation]) -> Table:
-    """Lay out one user's recommendations, best first; the caption says what they came from."""
+    """Lay out one user's recommendations, best first; the caption says what they came from.
+
+    Where reasons were asked for, a column names them, each with what the score would change by without it.
+    """
     from collections import Counter
 
     from rich.markup import escape
@@ -33,9 +36,13 @@ def recommendations_table(found: Sequence[Recommendation]) -> Table:
     table.add_column("item_id")
     table.add_column("title", overflow="fold")
     table.add_column("score", justify="right")
+    explained = any(item.reasons is not None for item in found)
+    if explained:
+        table.add_column("without …: change of score", overflow="fold")
     for place, item in enumerate(found, start=1):
-        words = [escape(item.item_id), escape(item.title)]
-        table.add_row(str(place), *words, f"{item.score:.3f}")
+        row = [str(place), escape(item.item_id), escape(item.title), f"{item.score:.3f}"]
+        reasons = [f"{escape(r.title)}: {r.score_change:.3f}" for r in item.reasons or ()]
+        table.add_row(*row, *(["\n".join(reasons)] if explained else []))
     return table
 
 

@@ -19,12 +19,11 @@ from genrec.decoding import BeamSearch, Trie
 from genrec.evaluation.ranking import Ranking
 from genrec.fitted_catalog import FittedCatalog
 from genrec.language_model import LanguageModel
-from genrec.memory import Memory, compare_texts, mix
+from genrec.memory import Memory, compare_texts, mix, mixed_scores
 from genrec.model_card import write_card
 from genrec.nearest_items import NearestItems
-from genrec.query import QueryWords, clean_query
-from genrec.recommendation import Recommendation, named
-from genrec.request import allowed_items, check_count, check_request
+from genrec.query import QueryWords
+from genrec.request import Request, check_count, check_request
 from genrec.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from genrec.data.conditions import Condition
     from genrec.data.interactions import Interactions
     from genrec.language_model.prompts import Renderer
+    from genrec.recommendation import Recommendation
     from genrec.semantic_ids.building import AnyItemTokenizer
     from genrec.semantic_ids.semantic_ids import SemanticIds
     from genrec.titles import WritingSettings, WrittenTitle
@@ -122,6 +122,7 @@ class GenerativeRecommender:
         deny: Sequence[str] = (),
         where: Sequence[Condition | str] = (),
         query: str | None = None,
+        explain: int = 0,
     ) -> list[list[Recommendation]]:
         """Recommend the `k` most likely next items for each history, for a query in words, or for both.
 
@@ -135,25 +136,20 @@ class GenerativeRecommender:
                 (see `genrec.data.Condition`).
             query: what is wanted now, in words, such as ``"gift for a gardener"``: it steers, where `where`
                 is strict (see `genrec.answering`). Words that fit no item change nothing.
+            explain: reasons wanted for each item: the items of the history without which its score would
+                fall most (see `genrec.explaining`); 0 for none, which takes less time.
 
         Returns:
             For each history its recommendations, best first; none where no item passes the filters.
 
         Raises:
-            InputError: `k` is not positive, an item id is not in the catalog, a condition cannot be
-                answered from the catalog's columns, or the query is blank or too long.
+            InputError: `k` is not positive, `explain` is negative, an item id is not in the catalog, a
+                condition does not fit the catalog's columns, or the query is blank or too long.
         """
-        from genrec.answering import answer
+        from genrec.recommending import recommendations
 
-        check_count("k", k, "item")
-        check_request(histories, allow, deny)
-        asked = clean_query(query)
-        k = min(k, len(self.catalog))
-        indices = Histories.of([self.catalog.index_of(history) for history in histories])
-        allowed = allowed_items(self.catalog, allow, deny, where)
-        found, basis = answer(self, indices, k, asked, exclude_seen=exclude_seen, allow=allowed)
-        rows = zip(found.items, found.scores, basis, strict=True)
-        return [named(self.catalog, *row) for row in rows]
+        request = Request(k, exclude_seen, allow, deny, where, query, explain)
+        return recommendations(self, histories, request)
 
     def generate_titles(
         self,
@@ -205,6 +201,7 @@ class GenerativeRecommender:
         exclude_seen: bool,
         allow: NDArray[np.int32] | None = None,
         prompts: list[NDArray[np.int64]] | None = None,
+        seen: Histories | None = None,
     ) -> Ranking:
         """Rank the catalog for histories of catalog indices (see `genrec.evaluation.Ranker`).
 
@@ -214,9 +211,10 @@ class GenerativeRecommender:
             exclude_seen: leave out items of the history.
             allow: catalog indices of the only items to rank; None for all.
             prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
+            seen: what `exclude_seen` leaves out, C of them, where that is not what the histories hold.
         """
         memory = self.memory
-        deny = list(histories) if exclude_seen else None
+        deny = list(seen or histories) if exclude_seen else None
         found = self._search.search(
             self._prompts(histories) if prompts is None else prompts,
             k if memory is None else max(k, self.settings.search.widest),
@@ -226,6 +224,18 @@ class GenerativeRecommender:
         if memory is None:
             return Ranking(*found)
         return mix(Ranking(*found), *memory.beside(histories), k, allow=allow, deny=deny)
+
+    def score(
+        self,
+        histories: Histories,
+        items: NDArray[np.int32],
+        prompts: list[NDArray[np.int64]] | None = None,
+    ) -> NDArray[np.floating]:
+        """Score given items `(C, k)` as `rank` scores those that it finds: exactly, `(C, k)`."""
+        model = self._search.score(self._prompts(histories) if prompts is None else prompts, items)
+        if self.memory is None:
+            return model
+        return mixed_scores(model, items, *self.memory.beside(histories))
 
     @cached_property
     def memory(self) -> Memory | None:
@@ -375,12 +385,7 @@ class GenerativeRecommender:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         index = Trie.load(path) if (path := folder / "trie.safetensors").exists() else None
         fitted = FittedCatalog.read(folder, manifest, settings)
-        return cls(
-            language_model=language_model,
-            metrics=metrics,
-            index=index,
-            **vars(fitted),
-        )
+        return cls(language_model=language_model, metrics=metrics, index=index, **vars(fitted))
 
     def _train(self) -> Histories:
         return self.settings.split.apply(self.log, self.settings.seed).train

@@ -39,14 +39,16 @@ class Request:
         k: items wanted. exclude_seen: leave out items of the history.
         allow: the only items that may be returned, None for all. deny: items never to return.
         where: conditions that a returned item meets. query: what is wanted now, in words.
+        explain: reasons wanted for each item (see `genrec.explaining`).
     """
 
     k: int = 10
     exclude_seen: bool = True
-    allow: list[str] | None = None
-    deny: list[str] | None = None
-    where: tuple[Condition | str, ...] = ()
+    allow: Sequence[str] | None = None
+    deny: Sequence[str] | None = None
+    where: Sequence[Condition | str] = ()
     query: str | None = None
+    explain: int = 0
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `GenerativeRecommender.recommend`."""

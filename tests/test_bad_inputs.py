@@ -338,6 +338,10 @@ BAD = {
         f"{ONE} --query={'x' * 1001}", ("1,001 characters", "at most 1,000")
     ),
     "a query share of all": Bad(f"{FIT} query.share=1", ("query.share", "less than 1")),
+    "fewer than no reasons": Bad(
+        f"{ONE} --explain -1", ("'--explain'", "greater than or equal to 0")
+    ),
+    "reasons in words": Bad(f"{ONE} --explain all", ("'--explain'", "valid integer")),
     "output of one user": Bad(f"{ONE} --output out.csv", ("--output goes with --input",)),
     "output and JSON": Bad(f"{MANY} log.csv --json", ("--output", "without --json")),
     "many users, no output": Bad(

@@ -97,6 +97,27 @@ def test_columns_and_types_are_as_documented(recommender, log, tmp_path):
     assert [str(kind) for kind in schema.types] == kinds
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
+def test_reasons_are_lists_and_in_csv_json(recommender, log, tmp_path, ending):
+    target = tmp_path / f"out{ending}"
+    recommend_file(recommender, log, target, Request(k=3, explain=2))
+    if ending == ".jsonl":
+        users = [json.loads(line) for line in target.read_text().splitlines()]
+        found = [item["reasons"] for user in users for item in user["recommendations"]]
+    elif ending == ".csv":
+        found = [json.loads(words) for words in pa.csv.read_csv(target)["reasons"].to_pylist()]
+    else:
+        found = pa.parquet.read_table(target)["reasons"].to_pylist()
+    rows = recommender.recommend(histories_of(log), k=3, explain=2)
+    expected = [item.reasons for row in rows for item in row]
+    assert sum(map(len, expected)) > len(expected)
+    for reasons, others in zip(found, expected, strict=True):
+        assert [r["item_id"] for r in reasons] == [r.item_id for r in others]
+        assert [r["title"] for r in reasons] == [r.title for r in others]
+        changes = [r["score_change"] for r in reasons], [r.score_change for r in others]
+        assert changes[0] == pytest.approx(changes[1], abs=1e-4)
+
+
 def test_one_query_for_all_equals_one_by_one(recommender, log, tmp_path):
     target, query = tmp_path / "out.parquet", "tent"
     recommend_file(recommender, log, target, Request(k=4, query=query))

@@ -94,7 +94,7 @@ def test_recommend_prints_one_document(command, recommender_folder, recommender)
     answer = command("recommend", recommender_folder, "--history", HISTORY, "-k", 4, "--json")
     assert answer.status == 0
     expected = recommender.recommend([HISTORY.split(",")], k=4)[0]
-    assert answer.json == {"recommendations": [vars(item) for item in expected]}
+    assert answer.json == {"recommendations": [item.facts() for item in expected]}
     assert [list(item) for item in answer.json["recommendations"]] == [
         ["item_id", "title", "score", "basis"]
     ] * 4
@@ -107,9 +107,28 @@ def test_recommend_prints_a_table(command, recommender_folder, recommender):
         assert item.title in answer.out
 
 
+def test_recommend_explains(command, recommender_folder, recommender):
+    words = ["recommend", recommender_folder, "--history", HISTORY, "-k", 4, "--explain", 2]
+    [expected] = recommender.recommend([HISTORY.split(",")], k=4, explain=2)
+    assert command(*words, "--json").json == {
+        "recommendations": [
+            item.facts() | {"reasons": [vars(reason) for reason in item.reasons]}
+            for item in expected
+        ]
+    }
+    table = command(*words).out
+    reasons = [reason for item in expected for reason in item.reasons]
+    assert reasons
+    for reason in reasons:
+        assert f"{reason.title}: {reason.score_change:.3f}" in table
+    assert "without" not in command(*words[:-2]).out
+
+
 def test_recommend_for_nobody_in_particular(command, recommender_folder, recommender):
     answer = command("recommend", recommender_folder, "--history", "", "-k", 3, "--json")
-    assert answer.json["recommendations"] == [vars(i) for i in recommender.recommend([[]], k=3)[0]]
+    assert answer.json["recommendations"] == [
+        i.facts() for i in recommender.recommend([[]], k=3)[0]
+    ]
 
 
 def test_recommend_filters(command, recommender_folder, recommender):
@@ -141,14 +160,14 @@ def test_recommend_many_with_columns_of_another_name(
     answer = command("recommend", recommender_folder, *words, "--json")
     assert answer.status == 0
     assert answer.json == [
-        {"user_id": user, "recommendations": [vars(item) for item in row]}
+        {"user_id": user, "recommendations": [item.facts() for item in row]}
         for user, row in zip(("u1", "u2"), found, strict=True)
     ]
     target = tmp_path / "out.jsonl"
     answer = command("recommend", recommender_folder, *words, "--output", target)
     assert (answer.status, answer.out) == (0, "")
     assert [json.loads(line) for line in target.read_text().splitlines()] == [
-        {"user_id": user, "recommendations": [vars(item) for item in row]}
+        {"user_id": user, "recommendations": [item.facts() for item in row]}
         for user, row in zip(("u1", "u2"), found, strict=True)
     ]
 

@@ -190,7 +190,7 @@ def test_on_the_command_line(command, recommender_folder, recommender, caplog):
     answer = command("recommend", recommender_folder, *words, "--json")
     assert answer.status == 0
     expected = recommender.recommend([[]], k=3, query=KIND)[0]
-    assert answer.json == {"recommendations": [vars(item) for item in expected]}
+    assert answer.json == {"recommendations": [item.facts() for item in expected]}
     answer = command("recommend", recommender_folder, "--history", "P0001", *words)
     assert "by model and query (" in answer.out or "by query and popularity (" in answer.out
     caplog.clear()

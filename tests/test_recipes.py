@@ -194,6 +194,19 @@ def test_batch_demo(tmp_path, recommender_folder):
     assert "give shares between 0 and 1, rising" in refused.stderr
 
 
+def test_serving_changes_demo(tmp_path, recommender_folder):
+    quick = [f"recommender={recommender_folder}", "clients=3", "seconds=2", "users=20", "new=2"]
+    done = run(["eval/serving_changes.py", "eval/serving_changes_demo.yaml", *quick], tmp_path)
+    out = tmp_path / "runs" / "serving_changes_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    document = json.loads(out.read_text())
+    assert document["failed"] == document["mixed"] == 0
+    assert document["catalogs"] >= 1
+    changes = document["changes"]
+    assert changes["reloads"] == changes["adds"] >= 1
+    assert changes["removes"] == 2 * changes["adds"]
+
+
 def test_distill_demo_then_again(tmp_path):
     shop = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     shop += ["fit.training.max_steps=10", "fit.language_model.compact.layers=2"]

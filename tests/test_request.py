@@ -84,7 +84,7 @@ def test_where_on_the_command_line(command, recommender_folder, recommender):
     words = ["--where", where[0], "--where", where[1], "--json"]
     found = ask(command, recommender_folder, *words).json["recommendations"]
     expected = recommender.recommend([HISTORY], k=120, where=where)[0]
-    assert found == [vars(item) for item in expected]
+    assert found == [item.facts() for item in expected]
     assert len(found) > 2
 
 
@@ -117,7 +117,7 @@ def test_where_for_many_users(command, recommender_folder, recommender, tmp_path
     expected = recommender.recommend([["P0001", "P0002"], ["P0009"]], k=4, where=["price<100"])
     lines = [json.loads(line) for line in target.read_text().splitlines()]
     assert [line["recommendations"] for line in lines] == [
-        [vars(i) for i in row] for row in expected
+        [i.facts() for i in row] for row in expected
     ]
 
 
@@ -155,6 +155,7 @@ def test_an_order_of_the_options_says_what_is_asked(recommender):
         "deny": [],
         "where": request.where,
         "query": None,
+        "explain": 0,
     }
     found = recommender.recommend([HISTORY], **request.options())[0]
     assert found == recommender.recommend([HISTORY], k=3, where=request.where)[0]

@@ -44,6 +44,7 @@ commands = typer.Typer(rich_markup_mode="rich")
     "genrec recommend runs/shop --history B004756YJA --where 'price<20' --where 'brand!=Acme'\n\n"
     "genrec recommend runs/shop --query 'gift for a gardener' --where 'price<20'\n\n"
     "genrec recommend runs/shop --history B004756YJA --query 'something blue' --json\n\n"
+    "genrec recommend runs/shop --history B004756YJA,B004ZT0SSG --explain 2\n\n"
     "genrec recommend runs/shop --input users.parquet --output recommendations.parquet\n\n"
     "genrec recommend runs/shop --input users.parquet --output recs.parquet --engine ray --workers 8\n\n"
     "genrec recommend /mnt/shop --input users.parquet --output recs.parquet --engine ray --address auto",
@@ -77,6 +78,13 @@ def recommend(
     deny: Annotated[
         str, typer.Option(help="Never return these items: ID,ID,… or @FILE, one a line.")
     ] = "",
+    explain: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Reasons for each item: what of the history raises its score, at most so many.",
+        ),
+    ] = 0,
     user_id: UserId = "user_id",
     item_id: ItemId = "item_id",
     timestamp: Timestamp = "timestamp",
@@ -106,7 +114,8 @@ def recommend(
 ) -> None:
     """Recommend items for one history, for a query in words, for both, or for a file of histories.
 
-    Each item says by its basis what it came from: the model, the query, what sells. With --input, the file
+    Each item says by its basis what it came from: the model, the query, what sells. With --explain it names
+    the items of the history without which its score would fall most, and by how much. With --input, the file
     has the columns of a click log; results are written as they come, and a run that was interrupted goes on
     where it stood, with whichever engine.
 
@@ -129,7 +138,7 @@ def recommend(
     own_device = device if cluster is None else "cpu"
     recommender = open_recommender(folder, own_device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
-    request = replace(request, query=query)
+    request = replace(request, query=query, explain=explain)
     if query is not None and (note := unheard(recommender, query)):
         logging.getLogger("genrec").warning("%s", note)
     if input_file is not None:
@@ -147,7 +156,7 @@ def recommend(
         return
     found = recommender.recommend([split_ids(history or "")], **request.options())[0]
     if as_json:
-        print_json({"recommendations": [vars(item) for item in found]})
+        print_json({"recommendations": [item.facts() for item in found]})
         return
     if not found:
         log_lines(["no item is left: everything is seen, denied, or outside --allow and --where"])

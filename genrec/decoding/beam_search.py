@@ -25,6 +25,7 @@ from torch import Tensor
 
 from genrec.config import Settings
 from genrec.decoding.filters import LeafFilter
+from genrec.decoding.item_scores import item_scores
 from genrec.decoding.leaf_flush import leaf_flush
 from genrec.decoding.readers import Reader, reader_for
 from genrec.decoding.scores import Normalization, child_log_probabilities
@@ -159,6 +160,40 @@ class BeamSearch:
             items[rows, :found] = leaf_items.cpu().numpy()
             scores[rows, :found] = best.cpu().numpy()
         return items, scores
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[NDArray[np.int64]], items: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """Score given items after each of R prompts, exactly; the model is left in evaluation mode.
+
+        Equal prompts that ask for equal items are read once, so that their scores are equal to the bit.
+
+        Args:
+            prompts: R sequences of LM tokens, none empty; the next token is a level-0 code.
+            items: `(R, K)` of the catalog; an item may occur more than once.
+
+        Returns:
+            `(R, K)` log-probabilities, those that `search` gives to the items that it finds.
+
+        Raises:
+            InputError: an empty prompt, or an item outside the catalog.
+        """
+        _check(prompts, len(self.trie), items.ravel(), None)
+        seen: dict[tuple[bytes, bytes], int] = {}
+        keys = [(p.tobytes(), i.tobytes()) for p, i in zip(prompts, items, strict=True)]
+        place = np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
+        first = np.unique(place, return_index=True)[1]
+        scores = np.empty((len(first), items.shape[1]), np.float32)
+        self.model.eval()
+        lengths = [len(prompts[row]) for row in first]
+        below = items.shape[1] * (self.trie.levels - 1)
+        for rows in _length_batches(lengths, below, self.settings.batch_tokens):
+            tokens, ends = _pad([prompts[first[row]] for row in rows], self.head.tokens[0])
+            wanted = torch.from_numpy(items[first[rows]].astype(np.int64)).to(tokens.device)
+            reader = self.reader(self.model, tokens, ends, self.inputs)
+            scores[rows] = item_scores(self, reader, wanted).cpu().numpy()
+        return scores[place]
 
     def _search_batch(
         self,

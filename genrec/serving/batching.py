@@ -31,11 +31,18 @@ class Work:
         rows: of the request, such as histories; at least one.
         answer: gives each of some rows its answer, in their order.
         key: works of equal keys may be done in one call of `answer`; None is done alone.
+        each: what one row costs, in rows of a plain search: it takes as many places in batch and queue.
     """
 
     rows: tuple[Any, ...]
     answer: Callable[[list[Any]], list[Any]]
     key: Hashable | None = None
+    each: int = 1
+
+    @property
+    def cost(self) -> int:
+        """Places that it takes."""
+        return len(self.rows) * self.each
 
 
 @dataclass(eq=False)
@@ -59,7 +66,7 @@ class Batcher:
     settings: ServeSettings
     observe: Callable[[int, float], None] = lambda rows, seconds: None
     unanswered: int = 0
-    """Rows that wait or are worked on."""
+    """Rows that wait or are worked on, each as often as it costs."""
     _waiting: deque[_Job] = field(default_factory=deque)
     _row_seconds: float = 0.0
 
@@ -85,8 +92,8 @@ class Batcher:
         Raises:
             Refusal: the queue is full (429, with ``Retry-After``), or the time is up (504).
         """
-        rows = len(work.rows)
-        if self.unanswered and self.unanswered + rows > self.settings.queue:
+        cost = work.cost
+        if self.unanswered and self.unanswered + cost > self.settings.queue:
             wait = max(1, math.ceil(self.unanswered * self._row_seconds))
             raise Refusal(
                 429,
@@ -95,7 +102,7 @@ class Batcher:
             )
         job = _Job(work, time.monotonic(), self._loop.create_future())
         self._waiting.append(job)
-        self.unanswered += rows
+        self.unanswered += cost
         self._arrival.set()
         try:
             async with asyncio.timeout(self.settings.timeout):
@@ -107,7 +114,7 @@ class Batcher:
                 "or again later",
             ) from None
         finally:
-            self.unanswered -= rows
+            self.unanswered -= cost
             if job in self._waiting:
                 self._waiting.remove(job)
 
@@ -131,15 +138,15 @@ class Batcher:
                     await self._arrival.wait()
 
     def _rows_waiting(self) -> int:
-        return sum(len(job.work.rows) for job in self._waiting)
+        return sum(job.work.cost for job in self._waiting)
 
     def _take(self) -> list[_Job]:
         """Take what fits into a batch, one job at least."""
         batch: list[_Job] = []
         room = self.settings.max_batch
-        while self._waiting and (not batch or len(self._waiting[0].work.rows) <= room):
+        while self._waiting and (not batch or self._waiting[0].work.cost <= room):
             job = self._waiting.popleft()
-            room -= len(job.work.rows)
+            room -= job.work.cost
             batch.append(job)
         if not self._waiting:
             self._arrival.clear()
@@ -165,7 +172,8 @@ class Batcher:
                 self._answer([job])
             return
         seconds = time.monotonic() - start
-        self._row_seconds = 0.8 * self._row_seconds + 0.2 * seconds / len(rows)
+        cost = sum(job.work.cost for job in group)
+        self._row_seconds = 0.8 * self._row_seconds + 0.2 * seconds / cost
         self.observe(len(rows), seconds)
         for job in group:
             own, answers = answers[: len(job.work.rows)], answers[len(job.work.rows) :]

@@ -33,6 +33,8 @@ MAX_HISTORY = 5000
 MAX_IDS = 50_000
 MAX_CONDITIONS = 32
 MAX_TITLES = 20
+MAX_REASONS = 10
+MAX_EXPLAINED = 16
 MAX_ITEMS = 1000
 MAX_TEXT = 1000
 MAX_CHILDREN = 1000
@@ -89,11 +91,20 @@ class Recommend(Asking):
     """Conditions on columns of the catalog that every returned item meets."""
     query: Text | None = None
     """What is wanted now, in words: it steers, where `where` is strict."""
+    explain: int = Field(0, ge=0, le=MAX_REASONS)
+    """Reasons wanted for each item: what of the history raises its score, and by how much. Every item of a
+    history costs a search, so at most 16 histories are explained at once."""
+
+    @model_validator(mode="after")
+    def _few_to_explain(self) -> Recommend:
+        if self.explain and len(self.all_histories) > MAX_EXPLAINED:
+            raise ValueError(f"explain goes with at most {MAX_EXPLAINED} histories")
+        return self
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"history": ["P0001", "P0002"], "k": 5},
+                {"history": ["P0001", "P0002"], "k": 5, "explain": 2},
                 {"histories": [["P0001"], []], "k": 3, "exclude_seen": False},
                 {
                     "history": ["P0001"],

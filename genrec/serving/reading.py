@@ -79,7 +79,7 @@ async def recommend(body: Recommend, request: Request) -> Response:
     tell(request, catalog=snapshot.catalog, histories=len(histories))
     found = await service.batcher.submit(recommend_work(body, histories, snapshot))
     # `asdict` copies deeply, which takes longer than the search's share of a request.
-    lists = [[vars(item) for item in items] for items in found]
+    lists = [[item.facts() for item in items] for items in found]
     return _answer("recommendations", lists, body.history is not None, dropped, snapshot)
 
 

@@ -21,7 +21,8 @@ class ServeSettings(Settings):
     max_wait_ms: float = Field(2.0, ge=0, le=1000, allow_inf_nan=False)
     """Longest time that a request waits for others to join its search, in milliseconds."""
     queue: int = Field(1024, ge=1)
-    """Histories that may be unanswered at once; what comes beyond is told to come back later (429)."""
+    """Histories that may be unanswered at once, one with reasons counted as four; what comes beyond is told
+    to come back later (429)."""
     timeout: float = Field(10.0, gt=0, allow_inf_nan=False)
     """Seconds within which a search must be answered, and a request's body received."""
     max_body: int = Field(1 << 20, ge=1)

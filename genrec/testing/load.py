@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 
 from genrec.errors import GenrecError
 
-__all__ = ["Answers", "Served", "ask", "drive", "memory_of", "post", "served"]
+__all__ = ["Answers", "Served", "ask", "drive", "memory_of", "post", "request", "served"]
 
 _COMMAND = "import sys; from genrec.cli import main; main(sys.argv[1:])"
 
@@ -76,17 +76,19 @@ class Answers:
 
 
 @contextmanager
-def served(folder: Path, *options: str) -> Iterator[Served]:
+def served(folder: Path, *options: str, token: str | None = None) -> Iterator[Served]:
     """Run `genrec serve` on a free loopback port until the block ends.
 
     Args:
         folder: the recommender.
         options: of the command, such as ``--max-batch 1``.
+        token: that every request must name, and that allows changes; None for none.
 
     Raises:
         GenrecError: it ends before it is ready; with what it said.
     """
     environment = {k: v for k, v in os.environ.items() if k != "GENREC_TOKENS"}
+    environment |= {} if token is None else {"GENREC_TOKENS": token}
     words = [sys.executable, "-c", _COMMAND, "serve", str(folder), "--port", "0", *options]
     with subprocess.Popen(  # noqa: S603 our own command
         words, stderr=subprocess.PIPE, text=True, env=environment
@@ -118,10 +120,17 @@ def _read_on(process: subprocess.Popen[str]) -> None:
 
 
 def post(path: str, document: Any) -> bytes:
-    """A request as bytes."""
-    body = json.dumps(document).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    """A request with a body, as bytes."""
+    return request("POST", path, document)
+
+
+def request(method: str, path: str, document: Any = None, token: str | None = None) -> bytes:
+    """A request as bytes; without a document it has no body."""
+    body = b"" if document is None else json.dumps(document).encode()
+    head = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+    head += [] if document is None else ["Content-Type: application/json"]
+    head += [] if token is None else [f"Authorization: Bearer {token}"]
+    return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def drive(
@@ -131,6 +140,7 @@ def drive(
     clients: int,
     seconds: float | None = None,
     count: int | None = None,
+    look: Callable[[bytes], None] = lambda body: None,
 ) -> Answers:
     """Ask for some seconds, or a number of times.
 
@@ -140,8 +150,9 @@ def drive(
         clients: that ask at once.
         seconds: after which no new request is sent.
         count: of requests, in place of `seconds`.
+        look: called with the body of every answer of status 200.
     """
-    return asyncio.run(_drive(server.port, requests, clients, seconds, count))
+    return asyncio.run(_drive(server.port, requests, clients, seconds, count, look))
 
 
 def ask(server: Served, request: bytes) -> tuple[int, Any]:
@@ -164,6 +175,7 @@ async def _drive(
     clients: int,
     seconds: float | None,
     count: int | None,
+    look: Callable[[bytes], None],
 ) -> Answers:
     start, left = time.monotonic(), count
     statuses: Counter[int] = Counter()
@@ -182,10 +194,13 @@ async def _drive(
         try:
             while not is_over():
                 sent = time.monotonic()
-                status, _ = await _exchange(reader, writer, requests[next(numbers) % len(requests)])
+                status, body = await _exchange(
+                    reader, writer, requests[next(numbers) % len(requests)]
+                )
                 statuses[status] += 1
                 if status == 200:
                     milliseconds.append(1000 * (time.monotonic() - sent))
+                    look(body)
         except (OSError, asyncio.IncompleteReadError):
             statuses[0] += 1
         finally:

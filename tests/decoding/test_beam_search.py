@@ -65,6 +65,38 @@ def test_with_all_beams_equals_exhaustive_scoring(architecture, normalization, e
         np.testing.assert_allclose(scores[row], np.sort(total)[::-1], atol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *CACHELESS])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_given_items_are_scored_exactly(architecture, normalization, exhaustive):
+    """Other items for each prompt, some of them twice, some with the codes of another."""
+    codes = TinyCatalog.random(25, (4, 5, 3), seed=3).codes
+    catalog = TinyCatalog(np.concatenate([codes, codes[4:6]]), (4, 5, 3))
+    model = tiny_causal_lm(architecture, catalog.vocab_size, seed=4)
+    prompts = ragged_prompts(catalog, np.random.default_rng(5), rows=3)
+    prompts = [np.array(prompt) for prompt in [*prompts, prompts[0]]]
+    items = np.random.default_rng(6).integers(0, 27, (4, 9))
+    items[:, :3] = [4, 25, 4]
+    items[3] = items[0]
+    trie = Trie.build(catalog.codes, catalog.codebook_sizes)
+    options = BeamSettings(beams=2, normalization=normalization, batch_tokens=50)
+    scores = BeamSearch(model, catalog.vocabulary, trie, options).score(prompts, items)
+    for row, prompt in enumerate(prompts):
+        total = exhaustive(model, catalog, prompt, normalization)
+        np.testing.assert_allclose(scores[row], total[items[row]], atol=1e-4)
+    assert (scores[3] == scores[0]).all()
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_given_items_are_scored_for_any_number_of_levels(levels):
+    catalog = TinyCatalog.random(12, (13, 4, 4, 4)[:levels], seed=1)
+    search = searching(tiny_causal_lm("qwen3", catalog.vocab_size), catalog, beams=12)
+    prompts = [np.array(catalog.prompt([3])), np.array(catalog.prompt([5, 6]))]
+    items, scores = search.search(prompts, 12)
+    np.testing.assert_allclose(search.score(prompts, items), scores, atol=1e-5)
+    with pytest.raises(InputError, match="item 12 is outside"):
+        search.score(prompts, np.array([[0], [12]]))
+
+
 @given(data=st.data())
 @settings(max_examples=60)
 def test_a_leaf_flush_changes_nothing(data, assert_same_ranking):

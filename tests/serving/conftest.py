@@ -118,4 +118,4 @@ async def ask_all(client, bodies, path="/recommend"):
 
 def plain(found):
     """Recommendations as JSON has them."""
-    return [vars(item) for item in found]
+    return [item.facts() for item in found]

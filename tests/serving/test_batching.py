@@ -93,6 +93,55 @@ def test_filters_are_searches_of_their_own(recommender, make_app, histories):
         same(answer.json()["recommendations"], plain(expected))
 
 
+def test_reasons_come_to_who_asked_for_them(recommender, make_app, histories):
+    """Requests with two reasons, with one and with none are three searches, and each gets its own."""
+    stand, history = Stand(recommender), histories[5]
+    bodies = [{"history": history, "k": k, "explain": n} for n in (0, 1, 2) for k in (3, 5)]
+
+    async def run():
+        async with running(make_app(stand, max_wait_ms=500, max_batch=18)) as client:
+            return await ask_all(client, bodies)
+
+    answers = [answer.json()["recommendations"] for answer in asyncio.run(run())]
+    assert sorted(options["explain"] for _, options in stand.calls) == [0, 1, 2]
+    told = set()
+    for body, answer in zip(bodies, answers, strict=True):
+        expected = plain(recommender.recommend([history], body["k"], explain=body["explain"])[0])
+        same(answer, expected)
+        for item, other in zip(answer, expected, strict=True):
+            assert ("reasons" in item) == bool(body["explain"])
+            ids = [[r["item_id"] for r in one.get("reasons", [])] for one in (item, other)]
+            assert ids[0] == ids[1]
+            told.add(len(ids[0]))
+    assert told == {0, 1, 2}
+
+
+def test_a_history_with_reasons_takes_the_places_of_four(recommender, make_app, histories):
+    """Two plain ones and one with reasons do not fit into a batch of five, nor two more into the queue."""
+    stand, gate = Stand(recommender), Gate()
+    stand.before = gate
+    explained = {"history": histories[5], "explain": 1}
+    app = make_app(stand, max_wait_ms=0, max_batch=5, queue=9)
+
+    async def run():
+        async with running(app) as client:
+            post = lambda body: asyncio.create_task(client.post("/recommend", json=body))  # noqa: E731
+            first = post(explained)
+            await reached(gate.reached)
+            assert app.state.service.batcher.unanswered == 4
+            others = [post({"history": histories[6]}), post(explained)]
+            while app.state.service.batcher.unanswered < 9:
+                await asyncio.sleep(0.01)
+            refused = await client.post("/recommend", json=explained)
+            gate.open.set()
+            return refused, await asyncio.gather(first, *others)
+
+    refused, answered = asyncio.run(run())
+    assert refused.status_code == 429
+    assert [answer.status_code for answer in answered] == [200] * 3
+    assert app.state.service.batcher.unanswered == 0
+
+
 class Gate:
     """Holds searches back until it is opened."""
 

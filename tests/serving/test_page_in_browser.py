@@ -110,6 +110,71 @@ def test_a_history_is_built_and_answered_with_what_is_shared(page, recommender):
         assert first.locator(".same").count() == shared
 
 
+def test_reasons_are_told_in_words(page, recommender):
+    history = ["P0001", "P0002", "P0003"]
+    for place, item in enumerate(history):
+        add(page, item, recommender)
+        page.get_by_text(f"for a history of {place + 1} item").wait_for()
+    [found] = recommender.recommend([history], k=10, explain=2)
+    lengths = set()
+    for row, item in zip(page.locator("#recommended > li").all(), found, strict=True):
+        told = [f"{r.title} {HOSTILE}" for r in item.reasons]
+        falls = [f"by {-r.score_change:.2f}" for r in item.reasons]
+        first = [f"Without {told[0]} its score would fall {falls[0]}"] if told else []
+        rest = [f"without {t} {f}" for t, f in zip(told[1:], falls[1:], strict=True)]
+        words = "; ".join(first + rest) or "No single item of the history raises its score"
+        assert row.locator(".reasons").inner_text() == f"{words}."
+        lengths.add(len(told))
+    assert max(lengths) == 2
+    page.click("#clear")
+    page.get_by_text("for an empty history").wait_for()
+    assert page.locator(".reasons").count() == 0
+
+
+def test_search_history_and_answers_need_no_mouse(page, recommender):
+    """From the top of the page on, nothing but keys: words, items, a condition, the tree."""
+    page.evaluate("() => document.activeElement.blur()")
+    for place, item in enumerate(["P0001", "P0002"]):
+        tab_to(page, "#words")
+        page.keyboard.press("Control+A")
+        page.keyboard.type(recommender.catalog.titles[recommender.catalog.index_of([item])[0]])
+        page.keyboard.press("Enter")
+        page.locator("#found li", has_text=item).wait_for()
+        tab_to(page, f"#found li:has-text('{item}') button")
+        page.keyboard.press("Enter")
+        page.get_by_text(f"for a history of {place + 1} item").wait_for()
+    assert page.locator("#history small").all_inner_texts() == ["P0001", "P0002"]
+    best = page.locator("#recommended > li").first
+    [found] = recommender.recommend([["P0001", "P0002"]], k=1)
+    assert f"score {found[0].score:.2f}" in best.inner_text()
+    assert "its score would fall by" in best.inner_text()
+    tab_to(page, "#where")
+    page.keyboard.type("price<40")
+    tab_to(page, "#options button")
+    page.keyboard.press("Space")
+    [cheap] = recommender.recommend([["P0001", "P0002"]], k=10, where=["price<40"])
+    page.locator("#recommended > li", has_text=cheap[0].item_id).first.wait_for()
+    page.wait_for_function(
+        "n => document.querySelectorAll('#recommended > li').length === n", arg=len(cheap)
+    )
+    tab_to(page, "#write")
+    page.keyboard.press("Enter")
+    page.locator("#titles li").first.wait_for()
+    tab_to(page, "#blocks button")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('#path li').length > 1")
+
+
+def tab_to(page, selector):
+    """Press Tab until something that the selector names has the focus, around the page once at most."""
+    wanted = page.locator(selector).first.element_handle()
+    for _ in range(150):
+        if page.evaluate("element => element === document.activeElement", wanted):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"no key leads to {selector}")
+
+
 def same(one, other):
     """How many first codes are equal."""
     differ = [

@@ -1,7 +1,7 @@
 // Recommendations for the history, asked anew whenever it changes, each with what is known of why.
 
 import { evidence, semanticIds } from "./codes.js";
-import { byId, count, latest, row } from "./dom.js";
+import { byId, count, latest, make, nameOf, row } from "./dom.js";
 import { addButton, changes, historyIds, historyItems } from "./history.js";
 import { ask } from "./server.js";
 
@@ -12,6 +12,8 @@ const BASES = {
   "query and popularity": "from the words and what sells (query and popularity)",
   "popularity": "what sells (popularity)",
 };
+
+const REASONS = 2;
 
 export function startRecommend() {
   const recommend = latest(find, show, fail);
@@ -36,7 +38,9 @@ async function find(signal) {
 function wanted() {
   const query = byId("query").value.trim();
   const where = byId("where").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const body = { history: historyIds(), k: byId("k").valueAsNumber, exclude_seen: byId("seen").checked, where };
+  const history = historyIds();
+  const body = { history, k: byId("k").valueAsNumber, exclude_seen: byId("seen").checked, where };
+  if (history.length) body.explain = REASONS;
   return query ? { ...body, query } : body;
 }
 
@@ -44,9 +48,21 @@ function show({ past, found }) {
   byId("recommend-status").textContent = words(found, past);
   byId("recommended").replaceChildren(...found.map(({ item, codes }) => {
     const small = `${item.item_id} · score ${item.score.toFixed(2)} · ${BASES[item.basis] ?? item.basis}`;
-    return row(item, small, addButton(item), evidence(codes, past));
+    return row(item, small, addButton(item), reasons(item), evidence(codes, past));
   }));
   byId("why").hidden = !found.length || !past.length;
+}
+
+/** What of the history an item's score hangs on, in a sentence; null where nobody asked. */
+function reasons(item) {
+  if (!item.reasons) return null;
+  const parts = item.reasons.flatMap((reason, place) => {
+    const fall = (-reason.score_change).toFixed(2);
+    return [place ? "; without " : "Without ", make("b", {}, nameOf(reason)),
+      place ? ` by ${fall}` : ` its score would fall by ${fall}`];
+  });
+  if (!parts.length) parts.push("No single item of the history raises its score");
+  return make("p", { class: "reasons" }, ...parts, ".");
 }
 
 function words(found, past) {

@@ -8,6 +8,8 @@ import { rove, stopAt } from "./rove.js";
 import { squares } from "./squares.js";
 
 const room = () => (byId("blocks").clientWidth < 500 ? 64 : 256); // blocks that can be read and hit
+const BORDERS = 8; // of a block, above and below its words, in pixels
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize); // a line of a block is as high
 let shown = null; // the last answer of /tree, with the codes of the history's items
 
 export function startTree() {
@@ -79,19 +81,27 @@ function block(child, area) {
   const seen = shown.history.filter((id) => codes.every((code, level) => id[level] === code)).length;
   const mark = seen ? ` · ● ${seen} of the history` : "";
   const words = `Code ${child.code}, ${count(child.items, "item")}${mark}: ${child.titles.join(" / ")}`;
-  const size = area.width < 26 || area.height < 18 ? "tiny" : area.width < 50 || area.height < 44 ? "small" : "";
+  const size = area.width < 26 || area.height < 18 ? "tiny" : area.width < 66 || area.height < 44 ? "small" : "";
   const button = make("button", {
     type: "button", title: words, "aria-label": words, class: `${size} ${seen ? "marked" : ""}`,
     onclick: () => (child.item_id === null ? goTo(codes) : showLeaf(child.item_id)),
   },
   make("b", {}, `${child.code}${seen ? " ●" : ""}`),
-  child.item_id === null ? make("span", {}, count(child.items, "item")) : null,
-  make("span", {}, child.titles[0]));
+  child.item_id === null ? make("span", { class: "number" }, count(child.items, "item")) : null,
+  title(child, area));
   const place = make("li", {}, button);
   for (const [name, side] of Object.entries({ left: area.x, top: area.y, width: area.width, height: area.height })) {
     place.style[name] = `${side}px`;
   }
   return place;
+}
+
+/** The first title of a block, in the whole lines that are free below what else it says. */
+function title(child, area) {
+  const lines = Math.floor((area.height - BORDERS) / rem()) - (child.item_id === null ? 2 : 1);
+  const words = make("span", { hidden: lines < 1 || area.width < 80 }, child.titles[0]);
+  words.style.webkitLineClamp = lines;
+  return words;
 }
 
 async function showLeaf(id) {

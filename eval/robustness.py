@@ -2,9 +2,10 @@
 
     python eval/robustness.py eval/robustness_demo.yaml [parts=[texts] texts.products=5 …]
 
-*texts*: products that sell little come back with texts that are written for the recommender, under several
-cleanings of texts (`template.cleaning`). *users*: the log gets made-up users who push an item, and is fitted
-anew with suspects left out (`split.fake_users.leave_out`) and without. Writes JSON and, beside it, the tables.
+*texts*: products that sell little come back with texts that are written for the recommender, under
+several cleanings of texts (`template.cleaning`). *users*: the log gets made-up users who push an item, and
+is fitted anew with suspects left out (`split.fake_users.leave_out`) and without. Writes JSON and, beside it,
+the tables.
 """
 
 import json

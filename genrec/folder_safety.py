@@ -14,7 +14,21 @@ from genrec.strict_json import read_json
 __all__ = ["check_content", "check_place"]
 
 _RUNNABLE = frozenset(
-    ".py .pyc .pkl .pickle .pt .pth .bin .ckpt .joblib .npy .npz .so .dll .sh .h5 .msgpack".split()
+    {
+        ".py",
+        ".pyc",
+        ".sh",
+        ".so",
+        ".dll",
+        ".pkl",
+        ".pickle",
+        ".joblib",
+        ".pt",
+        ".pth",
+        ".bin",
+        ".ckpt",
+    }
+    | {".npy", ".npz", ".h5", ".msgpack"}
 )
 """Endings of code, and of formats that can hold some; genrec writes none of them."""
 
@@ -54,7 +68,9 @@ def check_content(path: Path) -> None:
         try:
             read_json(path)
         except InputError as error:
-            raise RecommenderError(f"{error}: restore the folder from a copy, or fit again") from None
+            raise RecommenderError(
+                f"{error}: restore the folder from a copy, or fit again"
+            ) from None
     if path.suffix == ".safetensors":
         _check_tensors(path)
 

@@ -168,7 +168,8 @@ def test_code_that_a_known_architecture_does_not_need_does_not_run(folder, tmp_p
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside.json", "/etc/passwd", "part/../../outside.json", "..\\outside.json", "C:\\x", ""]
+    "name",
+    ["../outside.json", "/etc/passwd", "part/../../outside.json", "..\\outside.json", "C:\\x", ""],
 )
 def test_a_name_out_of_the_folder_is_refused(folder, name, tmp_path):
     (tmp_path / "outside.json").write_text("{}")

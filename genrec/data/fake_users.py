@@ -79,7 +79,9 @@ class Suspicion:
         unlike = _deviations(_unlikeness(told, texts), counts, settings)
         limits = (settings.popular_limit, -settings.unpopular_limit, settings.unlike_limit)
         deviations = (sold, sold, unlike)
-        items = np.max([part / limit for part, limit in zip(deviations, limits, strict=True)], axis=0)
+        items = np.max(
+            [part / limit for part, limit in zip(deviations, limits, strict=True)], axis=0
+        )
         users = held.multiply(items[None]).tocsr().max(axis=1).toarray().ravel()
         return cls(items, users)
 

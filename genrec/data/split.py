@@ -205,7 +205,9 @@ def without_fake_users(split: Split, log: Interactions, settings: FakeUserSettin
     valid = split.valid.take(np.flatnonzero(kept[split.valid.users]))
     worst = np.argsort(-suspicion.items)[: min(3, int((suspicion.items > 1).sum()))]
     named = ", ".join(log.catalog.item_ids[item] for item in worst)
-    note = f"{int((~kept).sum()):,} of {len(kept):,} users look made up and are left out of training"
+    note = (
+        f"{int((~kept).sum()):,} of {len(kept):,} users look made up and are left out of training"
+    )
     note += f"; most suspicious items: {named}" if named else ""
     return replace(split, train=train, valid=valid, notes=(*split.notes, note))
 

@@ -22,7 +22,7 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b"
     "\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-"""Control and format characters but white space, and letters without a shape (Unicode's default ignorables)."""
+"""Control and format characters but white space, and letters without a shape."""
 
 _JOINERS = re.compile("(?<![^\x00-\u024f])[\u200c\u200d\ufe00-\ufe0f]+")
 """Joiners and variation selectors behind a Latin letter, where they mean nothing: Persian, Hindi and emoji

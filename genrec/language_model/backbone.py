@@ -252,8 +252,8 @@ class LanguageModel:
                 rounds differently. A quantized base model keeps its adapter beside it.
 
         Raises:
-            RecommenderError: the folder cannot be read, its tokenizer lacks a code, or the base model is gone or
-                another.
+            RecommenderError: the folder cannot be read, its tokenizer lacks a code, or the base model is gone
+                or another.
         """
         tokenizer = read_saved_tokenizer(folder)
         vocabulary = CodeVocabulary.of(tokenizer, codebook_sizes)

@@ -59,8 +59,8 @@ def _read(folder: Path, what: str) -> Iterator[None]:
     except Exception as error:
         words = str(error).strip() or type(error).__name__
         raise RecommenderError(
-            f"the {what} in {folder} cannot be read ({words.splitlines()[0]}): restore the folder from a copy, "
-            "or fit again"
+            f"the {what} in {folder} cannot be read ({words.splitlines()[0]}): restore the folder from a "
+            "copy, or fit again"
         ) from None
 
 

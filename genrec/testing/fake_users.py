@@ -1,9 +1,10 @@
 """What a gang of made-up users can do to a recommender, and what leaving suspects out takes back.
 
-The attacks are the classical ones of profile injection (Mobasher et al. 2007, "Toward Trustworthy Recommender
-Systems"): every made-up user holds the pushed item among others that are drawn at random (``random``), by what
-sells best (``bandwagon``), or at random but for the bestseller, which is held by all (``segment``). The
-recommender is fitted anew on the poisoned log, with the defence off and on, and measured on real users alone.
+The attacks are the classical ones of profile injection (Mobasher et al. 2007, "Toward Trustworthy
+Recommender Systems"): every made-up user holds the pushed item among others that are drawn at random
+(``random``), by what sells best (``bandwagon``), or at random but for the bestseller, which is held by all
+(``segment``). The recommender is fitted anew on the poisoned log, with the defence off and on, and measured
+on real users alone.
 """
 
 from __future__ import annotations

@@ -51,7 +51,6 @@ class Rival:
         words = " ".join(word for word, _ in counts.most_common(40))
         return cls(catalog.table.slice(best, 1).to_pylist()[0], "".join(tokens), words)
 
-
     @property
     def title(self) -> str:
         """The bestseller's title, as a query has it."""
@@ -68,18 +67,14 @@ def _with(words: Callable[[Rival], str]) -> Callable[[Row, Rival], Row]:
 
     def apply(row: Row, rival: Rival) -> Row:
         added = words(rival)
-        fields = [
-            name for name in ("title", "description") if isinstance(row.get(name) or "", str)
-        ]
+        fields = [name for name in ("title", "description") if isinstance(row.get(name) or "", str)]
         return row | {f: f"{row[f] or ''} {added}".strip() for f in fields if f in row}
 
     return apply
 
 
 def _styled(text: str) -> str:
-    return "".join(
-        chr(_STYLED + ord(c) - ord("a")) if "a" <= c <= "z" else c for c in text.lower()
-    )
+    return "".join(chr(_STYLED + ord(c) - ord("a")) if "a" <= c <= "z" else c for c in text.lower())
 
 
 STRATEGIES: dict[str, Callable[[Row, Rival], Row]] = {

@@ -120,7 +120,7 @@ class _Bench:
         return cls(recommender, split.test.draw(settings.users, settings.seed), rival, settings)
 
     def ranks(self, row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], Any]]:
-        """The product's rank from 1 for each user, `(C,)`, or for all, `(1,)`, by strategy, cleaning, ranker."""
+        """The product's rank from 1 for each user, `(C,)`, or for all, `(1,)`, by what is measured."""
         schema = self.recommender.catalog.table.schema
         for name, cleaning in self.settings.cleanings.items():
             cleaned = _cleaned(self.recommender, cleaning)

@@ -42,7 +42,7 @@ def test_nobody_is_suspicious_where_nobody_is_made_up(big_shop):
 
 
 def test_few_users_of_an_item_are_not_judged(big_shop):
-    log, target = attacked(big_shop, "random")
+    log, _ = attacked(big_shop, "random")
     least = FakeUserSettings(least_users=10_000)
     assert Suspicion.of(leave_one_out(log).train, log.catalog.texts(), least).weights.all()
 

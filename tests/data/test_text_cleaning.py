@@ -1,5 +1,6 @@
 """What is taken out of texts: what nobody sees, never what honest texts need."""
 
+# ruff: noqa: RUF001
 import pyarrow as pa
 import pytest
 from hypothesis import given

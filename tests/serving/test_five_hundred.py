@@ -34,7 +34,21 @@ TRICKS = {
     "template": "%7B%7B7*7%7D%7D",
     "format": "%25s%25n%7B0%7D",
 }
-NUMBERS = ["", "0", "-1", "1.5", "1e3", "NaN", "Infinity", "0x10", "9" * 400, "٣x", "true", "null", "1%00"]
+NUMBERS = [
+    "",
+    "0",
+    "-1",
+    "1.5",
+    "1e3",
+    "NaN",
+    "Infinity",
+    "0x10",
+    "9" * 400,
+    "٣x",
+    "true",
+    "null",
+    "1%00",
+]
 GOOD = b'{"history": ["P0001", "P0002"], "k": 3, "where": ["price<20"]}'
 
 

@@ -96,7 +96,8 @@ def _held(train: Histories, n_items: int) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     ones = np.ones(len(train.items))
-    held = csr_matrix((ones, train.items, train.offsets), shape=(len(train), n_items))
+    shape = (len(train), n_items)
+    held = csr_matrix((ones, train.items, train.offsets), shape=shape, copy=True)  # sorted below
     held.sum_duplicates()
     held.data[:] = 1.0
     return held

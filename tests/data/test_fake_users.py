@@ -6,6 +6,7 @@ import pytest
 from genrec import FitSettings
 from genrec.data import SyntheticShop, generate
 from genrec.data.fake_users import FakeUserSettings, Suspicion
+from genrec.data.histories import Histories
 from genrec.data.kept_split import KeptSplit
 from genrec.data.split import leave_one_out
 from genrec.testing.fake_users import FakeUserAttack, fake_histories, poisoned
@@ -41,6 +42,13 @@ def test_nobody_is_suspicious_where_nobody_is_made_up(big_shop):
     assert found.weights.all()
 
 
+def test_looking_at_histories_leaves_them_in_their_order():
+    train = Histories.of([[3, 1, 3, 0], [2, 0]])
+    Suspicion.of(train, ["tent", "rope", "cup", "tent pole"], FakeUserSettings())
+    assert train.items.tolist() == [3, 1, 3, 0, 2, 0]
+    assert train.offsets.tolist() == [0, 4, 6]
+
+
 def test_few_users_of_an_item_are_not_judged(big_shop):
     log, _ = attacked(big_shop, "random")
     least = FakeUserSettings(least_users=10_000)
@@ -48,15 +56,11 @@ def test_few_users_of_an_item_are_not_judged(big_shop):
 
 
 def test_texts_without_words_and_empty_histories_accuse_nobody():
-    from genrec.data.histories import Histories
-
     train = Histories.of([[0, 1], [], [1], [0, 1, 0]])
     assert Suspicion.of(train, ["", "?"], FakeUserSettings()).weights.tolist() == [1, 1, 1, 1]
 
 
 def test_an_item_counts_once_however_often_it_is_bought():
-    from genrec.data.histories import Histories
-
     rng = np.random.default_rng(0)
     baskets = [rng.choice(30, 4, replace=False) for _ in range(60)]
     texts = [f"word{item} word{item % 5}" for item in range(30)]

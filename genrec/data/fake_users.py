@@ -39,11 +39,11 @@ class FakeUserSettings(Settings):
     """Whether to look for them. It costs a comparison of all texts, and some users who are real."""
     popular_limit: float = Field(10.0, gt=0)
     """Deviations above like items at which what an item's users hold besides sells too well; honest items
-    of four logs stay below 9.6."""
+    of five logs stay below 9.7."""
     unpopular_limit: float = Field(5.0, gt=0)
     """Deviations below them at which it sells too badly; honest ones stay above -4.4."""
     unlike_limit: float = Field(3.0, gt=0)
-    """Deviations above like items at which its texts are too unlike each other; one honest item in 29,000
+    """Deviations above like items at which its texts are too unlike each other; one honest item in 26,000
     reaches 3.9."""
     least_users: int = Field(4, ge=2)
     """Items with fewer users are not judged."""

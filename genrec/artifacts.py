@@ -16,13 +16,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from genrec.errors import InputError, RecommenderError
+from genrec.folder_safety import check_content, check_place
+from genrec.strict_json import read_json
 
 __all__ = [
     "ADAPTER_MANIFEST",
@@ -224,12 +226,17 @@ def write_manifest(
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, parts: Sequence[str] = ()) -> dict[str, Any]:
     """Read and verify a recommender folder.
+
+    Args:
+        folder: the recommender.
+        parts: of the manifest that are needed, each an object.
 
     Raises:
         RecommenderError: no such folder, not a recommender, another format version, or a file that is
-            missing or differs from what was saved; each says which.
+            missing, differs from what was saved, leads out of the folder, or could run (see
+            `genrec.folder_safety`); each says which.
     """
     document = _parse(folder)
     _check_version(folder, document)
@@ -238,13 +245,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or expected != _hash_document(document):
         raise _altered(folder / MANIFEST)
     for name, expected in files.items():
-        path = folder / name
+        path = check_place(folder, name)
         if not path.is_file():
             raise RecommenderError(
                 f"{path} is missing: restore the folder from a copy, or fit again"
             )
         if hash_file(path) != expected:
             raise _altered(path)
+        check_content(path)
+    if missing := [part for part in parts if not isinstance(document.get(part), dict)]:
+        raise RecommenderError(
+            f"{folder / MANIFEST} says nothing of {', '.join(missing)}: it is not of a whole recommender"
+        )
     return document
 
 
@@ -296,7 +308,7 @@ def _parse(folder: Path) -> dict[str, Any]:
             f"{folder} is not a folder: give the folder that 'genrec fit --out' made"
         )
     try:
-        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        document = read_json(folder / MANIFEST)
     except FileNotFoundError:
         if (folder / BASELINE_MANIFEST).is_file():
             raise RecommenderError(
@@ -317,8 +329,10 @@ def _parse(folder: Path) -> dict[str, Any]:
         raise RecommenderError(
             f"{folder} is not a recommender: it has no {MANIFEST}; make one with 'genrec fit --out'"
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise RecommenderError(f"{folder / MANIFEST} cannot be read ({error})") from None
+    except InputError as error:
+        raise RecommenderError(f"{folder / MANIFEST} cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise RecommenderError(f"{folder / MANIFEST} is not a manifest: it was altered")
     return document

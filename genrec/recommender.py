@@ -370,7 +370,7 @@ class GenerativeRecommender:
         from genrec.config import validate
 
         folder = Path(folder)
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, parts=("settings", "semantic_ids", "data"))
         settings = validate(FitSettings, manifest["settings"], source=str(folder))
         if base is not None:
             moved = settings.language_model.replace(backbone=base)

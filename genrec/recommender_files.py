@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import numpy as np
 from genrec.artifacts import read_manifest
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
-from genrec.errors import RecommenderError
+from genrec.errors import InputError, RecommenderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,9 +58,10 @@ def read_items(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]
 
     from genrec.semantic_ids.semantic_ids import SemanticIds
 
-    table = pq.read_table(path)
-    catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
-    return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
+    with _reading(path):
+        table = pq.read_table(path)
+        catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
+        return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
 
 
 def write_log(log: Interactions, path: Path) -> None:
@@ -92,8 +95,9 @@ def read_log(path: Path, catalog: Catalog) -> Interactions:
     from genrec.data.interactions import Interactions
     from genrec.data.kept_split import KeptSplit
 
-    table = pq.read_table(path)
-    items = table["items"].combine_chunks()
+    with _reading(path):
+        table = pq.read_table(path)
+        items = table["items"].combine_chunks()
     values = items.flatten().to_numpy().astype(np.int32)
     if len(values) and not 0 <= values.min() <= values.max() < len(catalog):
         raise RecommenderError(f"{path} names items that the catalog does not have")
@@ -125,9 +129,12 @@ def read_likeness(path: Path) -> csr_matrix | None:
 
     if not path.exists():
         return None
-    found = load_file(path)
-    N = len(found["starts"]) - 1
-    return csr_matrix((found["values"], found["columns"], found["starts"]), shape=(N, N))
+    with _reading(path):
+        found = load_file(path)
+        N = len(found["starts"]) - 1
+        likeness = csr_matrix((found["values"], found["columns"], found["starts"]), shape=(N, N))
+        likeness.check_format(full_check=True)
+        return likeness
 
 
 def write_vectors(vectors: NDArray[np.float16], path: Path) -> None:
@@ -141,4 +148,21 @@ def read_vectors(path: Path) -> NDArray[np.float16] | None:
     """Read back what `write_vectors` wrote; None where there is none."""
     from safetensors.numpy import load_file
 
-    return load_file(path)["vectors"] if path.exists() else None
+    if not path.exists():
+        return None
+    with _reading(path):
+        return load_file(path)["vectors"]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of any failure which file it is of."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RecommenderError(
+            f"{path} cannot be read ({reason}): restore the folder from a copy, or fit again"
+        ) from None

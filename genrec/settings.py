@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genrec.config import Settings
+from genrec.data.fake_users import FakeUserSettings
 from genrec.data.item_text import ItemTemplate
 from genrec.data.vectors import VectorFile
 from genrec.decoding.beam_search import BeamSettings
@@ -51,6 +52,8 @@ class SplitSettings(Settings):
     train_share: float = Field(1.0, gt=0, le=1)
     """Share of the users that training and validation see, drawn at random; the test stays whole. What little
     data does is measured with it."""
+    fake_users: FakeUserSettings = FakeUserSettings()
+    """Users who look made up to push an item: they may be left out of training and validation."""
 
     @model_validator(mode="after")
     def _times_for_temporal(self) -> SplitSettings:
@@ -61,14 +64,15 @@ class SplitSettings(Settings):
     def apply(self, log: Interactions, seed: int) -> Split:
         """Cut the log; one that items were removed from, as it was cut before. No log has no parts."""
         from genrec.data.histories import Cases
-        from genrec.data.split import Split, with_fewer_users
+        from genrec.data.split import Split, with_fewer_users, without_fake_users
 
         if log.kept_split is not None:
             return log.kept_split.split(log.histories)
         if not len(log):
             none = Cases.none()
             return Split(self.protocol, log.histories, none, none, ("there is no log",))
-        return with_fewer_users(self._whole(log, seed), self.train_share, seed)
+        split = with_fewer_users(self._whole(log, seed), self.train_share, seed)
+        return without_fake_users(split, log, self.fake_users)
 
     def _whole(self, log: Interactions, seed: int) -> Split:
         from genrec.data import split

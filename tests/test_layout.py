@@ -15,14 +15,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 RECIPE_FOLDERS = ("tokenizers", "train", "eval")
 RECIPES = sorted(path for folder in RECIPE_FOLDERS for path in (ROOT / folder).glob("*.py"))
 
-BASE = {"config", "errors", "program", "progress", "ray_workers"}
+BASE = {"config", "errors", "program", "progress", "ray_workers", "strict_json"}
 MAY_IMPORT = {
     "errors": set(),
     "program": {"errors"},
     "progress": set(),
     "config": {"errors"},
     "ray_workers": {"config", "errors"},
-    "artifacts": BASE,
+    "strict_json": {"errors"},
+    "folder_safety": {"errors", "strict_json"},
+    "artifacts": BASE | {"folder_safety"},
     "data": BASE,
     "vector_cache": BASE | {"encoders"},
     "encoders": BASE | {"vector_cache"},

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from genrec.config import Settings
 from genrec.data.readers import nearest
+from genrec.data.text_cleaning import TextCleaning
 from genrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class ItemTemplate(Settings):
     """Characters kept of one field, cut between words where possible."""
     max_chars: int = Field(1000, ge=1)
     """Characters kept of the whole text, likewise."""
+    cleaning: TextCleaning = TextCleaning()
+    """What is taken out of each field first."""
 
     def choose(self, columns: Sequence[str]) -> list[str]:
         """Return the fields to use, given a catalog's columns.
@@ -56,18 +59,23 @@ class ItemTemplate(Settings):
 def render(table: pa.Table, template: ItemTemplate) -> list[str]:
     """Return one text per row: ``Title. brand: X. categories: A, B``; "" if it has no text."""
     fields = template.choose(table.column_names)
-    columns = [field_texts(table, name, template.max_field_chars) for name in fields]
+    columns = [
+        field_texts(table, name, template.max_field_chars, template.cleaning) for name in fields
+    ]
     labels = ["" if name == "title" else f"{name}: " for name in fields]
     rows = zip(*columns, strict=True) if columns else ([] for _ in range(table.num_rows))
     return [_join(labels, row, template.max_chars) for row in rows]
 
 
-def field_texts(table: pa.Table, name: str, max_chars: int) -> list[str]:
-    """Return the clean text of one column, "" where a row has none."""
+def field_texts(
+    table: pa.Table, name: str, max_chars: int, cleaning: TextCleaning | None = None
+) -> list[str]:
+    """Return the clean text of one column, "" where a row has none; without `cleaning` by its defaults."""
+    cleaning = cleaning or TextCleaning()
     values = table[name].to_pylist()
     if name == "categories":
         values = [split_categories(value) for value in values]
-    return [_cut(_text(value), max_chars) for value in values]
+    return [_cut(cleaning.words(_text(value, cleaning)), max_chars) for value in values]
 
 
 def split_categories(value: Any) -> Any:
@@ -80,24 +88,25 @@ def _join(labels: list[str], texts: Sequence[str], max_chars: int) -> str:
     return _cut(". ".join(parts), max_chars)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, cleaning: TextCleaning) -> str:
     if value is None or isinstance(value, bytes):
         return ""
     if isinstance(value, str):
-        return _clean(value)
+        return _clean(value, cleaning)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        named = ((key, _text(part)) for key, part in value.items())
+        named = ((key, _text(part, cleaning)) for key, part in value.items())
         return ", ".join(f"{key}: {text}" for key, text in named if text)
     if isinstance(value, (list, tuple)):
-        return ", ".join(filter(None, map(_text, value)))
-    return _clean(str(value))
+        return ", ".join(filter(None, (_text(part, cleaning) for part in value)))
+    return _clean(str(value), cleaning)
 
 
-def _clean(text: str) -> str:
+def _clean(text: str, cleaning: TextCleaning) -> str:
     if "&" in text:  # shops often escape twice
         text = html.unescape(html.unescape(text))
+    text = cleaning.characters(text)
     if "<" in text:
         text = _TAG.sub(" ", text)
     text = " ".join(text.split())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.data.fake_users import FakeUserSettings, Suspicion
 from genrec.data.histories import Cases, Histories
 from genrec.data.interactions import Interactions
 from genrec.data.timestamps import parse_date
@@ -24,6 +25,7 @@ __all__ = [
     "temporal",
     "user_holdout",
     "with_fewer_users",
+    "without_fake_users",
 ]
 
 
@@ -184,6 +186,29 @@ def with_fewer_users(split: Split, share: float, seed: int) -> Split:
     train = _heads(split.train, np.where(kept, split.train.lengths, 0))
     valid = split.valid.take(np.flatnonzero(kept[split.valid.users]))
     note = f"training and validation see {size:,} of {len(known):,} users"
+    return replace(split, train=train, valid=valid, notes=(*split.notes, note))
+
+
+def without_fake_users(split: Split, log: Interactions, settings: FakeUserSettings) -> Split:
+    """Leave users who look made up out of training and validation, if that is wanted; the test stays.
+
+    Args:
+        split: of `log`.
+        log: whose catalog's texts tell which items are alike.
+        settings: whether, and beyond which limits.
+    """
+    if not settings.leave_out:
+        return split
+    suspicion = Suspicion.of(split.train, log.catalog.texts(), settings)
+    kept = suspicion.weights > 0
+    train = _heads(split.train, np.where(kept, split.train.lengths, 0))
+    valid = split.valid.take(np.flatnonzero(kept[split.valid.users]))
+    worst = np.argsort(-suspicion.items)[: min(3, int((suspicion.items > 1).sum()))]
+    named = ", ".join(log.catalog.item_ids[item] for item in worst)
+    note = (
+        f"{int((~kept).sum()):,} of {len(kept):,} users look made up and are left out of training"
+    )
+    note += f"; most suspicious items: {named}" if named else ""
     return replace(split, train=train, valid=valid, notes=(*split.notes, note))
 
 

@@ -6,7 +6,6 @@ each request says for itself that it wants an item (``extra_args={"genrec": True
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ import torch
 from genrec.decoding.catalog_mask import CatalogMask
 from genrec.decoding.trie import Trie
 from genrec.errors import InputError, RecommenderError
+from genrec.language_model.saved import read_saved_tokenizer
 from genrec.language_model.vocabulary import CodeVocabulary
+from genrec.strict_json import read_json
 
 __all__ = ["CONFIG_KEY", "REQUEST_KEY", "check_request", "open_catalog", "wants_item"]
 
@@ -88,7 +89,7 @@ def _build_trie(folder: Path) -> Trie:
     import pyarrow.parquet as pq
 
     try:
-        manifest = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "recommender.json")
         table = pq.read_table(folder / "catalog.parquet", columns=["semantic_id"])
         codes = np.array(table["semantic_id"].to_pylist(), np.int32)
         return Trie.build(codes, tuple(manifest["semantic_ids"]["codebook_sizes"]))
@@ -97,10 +98,4 @@ def _build_trie(folder: Path) -> Trie:
 
 
 def _open_vocabulary(folder: Path, codebook_sizes: tuple[int, ...]) -> CodeVocabulary:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "language_model")
-    except (OSError, ValueError) as error:
-        raise RecommenderError(f"{folder / 'language_model'} has no tokenizer: {error}") from None
-    return CodeVocabulary.of(tokenizer, codebook_sizes)
+    return CodeVocabulary.of(read_saved_tokenizer(folder / "language_model"), codebook_sizes)

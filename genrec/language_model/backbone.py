@@ -36,6 +36,7 @@ from genrec.language_model.pretrained import (
     pretrained_model,
     pretrained_tokenizer,
 )
+from genrec.language_model.saved import read_saved_model, read_saved_tokenizer
 from genrec.language_model.settings import LanguageModelSettings
 from genrec.language_model.tuning import LoraSettings
 from genrec.language_model.vocabulary import CodeVocabulary, code_geometry, initialise_rows
@@ -269,20 +270,17 @@ class LanguageModel:
                 rounds differently. A quantized base model keeps its adapter beside it.
 
         Raises:
-            RecommenderError: the tokenizer lacks a code, or the base model is gone or another.
+            RecommenderError: the folder cannot be read, its tokenizer lacks a code, or the base model is gone
+                or another.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = read_saved_tokenizer(folder)
         vocabulary = CodeVocabulary.of(tokenizer, codebook_sizes)
         base = None
         if (folder / "adapter_config.json").exists():
             model, base = _adapted(folder, settings, len(tokenizer))
         else:
             dtype = "float32" if settings.backbone == "compact" else settings.dtype
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True
-            )
+            model = read_saved_model(folder, getattr(torch, dtype))
         model.eval()
         prefix, projection = _prefix(tokenizer, settings), ItemProjection.load(folder)
         language_model = cls(

@@ -114,7 +114,9 @@ def _quantized(settings: LanguageModelSettings, options: dict[str, Any]) -> PreT
 
 def _from_hub(kind: Any, settings: LanguageModelSettings, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(settings.backbone, revision=settings.revision, **options)
+        return kind.from_pretrained(
+            settings.backbone, revision=settings.revision, trust_remote_code=False, **options
+        )
     except (OSError, ValueError) as error:
         raise RecommenderError(
             f"language_model.backbone = {settings.backbone!r} is neither 'compact', nor a local folder with "

@@ -89,7 +89,7 @@ class ItemWords:
             texts = self.catalog.texts(self.template.replace(max_chars=self.settings.text_chars))
         else:
             most = self.settings.title_chars if field == "title" else self.settings.text_chars
-            texts = field_texts(self.catalog.table, field, most)
+            texts = field_texts(self.catalog.table, field, most, self.template.cleaning)
         return [self.harmless(text) for text in texts]
 
     def _preference(self, item: int, generator: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from genrec.errors import InputError
 from genrec.serving.refusals import Refusal
-from genrec.serving.strict_json import parse_json
+from genrec.strict_json import parse_json
 
 __all__ = ["StrictRoute"]
 

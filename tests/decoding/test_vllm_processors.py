@@ -375,7 +375,7 @@ class TestFolders:
 
     def test_a_folder_without_a_tokenizer(self, folder, tmp_path):
         shutil.copy(folder / "trie.safetensors", tmp_path)
-        with pytest.raises(RecommenderError, match="has no tokenizer"):
+        with pytest.raises(RecommenderError, match="the tokenizer in"):
             open_catalog({"genrec_recommender": str(tmp_path)}, "cpu")
 
     def test_a_tokenizer_of_another_recommender(self, folder, tmp_path):

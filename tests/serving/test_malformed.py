@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from genrec.errors import InputError
-from genrec.serving.strict_json import MAX_DEPTH, parse_json
+from genrec.strict_json import MAX_DEPTH, parse_json
 
 JSON = {"Content-Type": "application/json"}
 RECOMMEND = {

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from genrec.errors import InputError
 
-__all__ = ["MAX_DEPTH", "parse_json"]
+__all__ = ["MAX_DEPTH", "parse_json", "read_json"]
 
 MAX_DEPTH = 8
 """Brackets within brackets; the deepest request has four."""
 
+MAX_FILE_DEPTH = 64
+"""The same in a file; the deepest that is written has some ten."""
 
-def parse_json(body: bytes) -> Any:
+
+def read_json(path: Path) -> Any:
+    """Read a file of one JSON document, as strictly.
+
+    Raises:
+        InputError: as `parse_json`, with the file's name.
+        OSError: it cannot be read.
+    """
+    return parse_json(path.read_bytes(), what=str(path), max_depth=MAX_FILE_DEPTH)
+
+
+def parse_json(body: bytes, *, what: str = "the body", max_depth: int = MAX_DEPTH) -> Any:
     """Read one JSON document.
+
+    Args:
+        body: the document.
+        what: to call it in messages.
+        max_depth: most brackets within brackets.
 
     Raises:
         InputError: it is not UTF-8 or not JSON, a key stands twice, a number is not finite or too long, text
-            holds half a character (a lone surrogate), or brackets are nested deeper than `MAX_DEPTH`.
+            holds half a character (a lone surrogate), or brackets are nested deeper than that.
     """
     try:
         document = json.loads(
@@ -29,19 +48,24 @@ def parse_json(body: bytes) -> Any:
             parse_float=_finite,
         )
     except UnicodeDecodeError as error:
-        raise InputError(f"the body is not UTF-8 text (byte {error.start})") from None
+        raise InputError(f"{what} is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise InputError(
-            f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+            f"{what} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from None
     except RecursionError:
-        raise _too_deep() from None
-    except InputError:
-        raise
+        raise _too_deep(what, max_depth) from None
+    except InputError as error:
+        raise _placed(error, what) from None
     except ValueError:  # Python refuses to read integers of thousands of digits
-        raise InputError("the body holds a number with too many digits") from None
-    _check(document)
+        raise InputError(f"{what} holds a number with too many digits") from None
+    _check(document, what, max_depth)
     return document
+
+
+def _placed(error: InputError, what: str) -> InputError:
+    """Of a request, the message alone says enough; of many files, which one it is."""
+    return error if what == "the body" else InputError(f"{what}: {error}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,7 +88,7 @@ def _finite(word: str) -> float:
     return number
 
 
-def _check(document: Any) -> None:
+def _check(document: Any, what: str, max_depth: int) -> None:
     """Look through the document level by level, which no nesting can exhaust."""
     level, depth = [document], 0
     while level:
@@ -77,8 +101,8 @@ def _check(document: Any) -> None:
             elif isinstance(value, str):
                 _check_text(value)
         depth += any(isinstance(value, dict | list) for value in level)
-        if depth > MAX_DEPTH:
-            raise _too_deep()
+        if depth > max_depth:
+            raise _too_deep(what, max_depth)
         level = below
 
 
@@ -91,5 +115,5 @@ def _check_text(value: str) -> None:
         ) from None
 
 
-def _too_deep() -> InputError:
-    return InputError(f"the body nests brackets deeper than {MAX_DEPTH}")
+def _too_deep(what: str, max_depth: int) -> InputError:
+    return InputError(f"{what} nests brackets deeper than {max_depth}")

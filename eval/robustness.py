@@ -47,7 +47,10 @@ class Config(Settings):
 
 def main(config: Config) -> None:
     """Attack, measure, write, print."""
-    document = {"config": config.model_dump(mode="json"), "provenance": provenance()}
+    document: dict[str, object] = {
+        "config": config.model_dump(mode="json"),
+        "provenance": provenance(),
+    }
     tables = []
     if "texts" in config.parts:
         rows = _texts(config)

@@ -116,7 +116,7 @@ class _Bench:
     @classmethod
     def of(cls, recommender: GenerativeRecommender, settings: TextAttack) -> _Bench:
         split = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
-        rival = Rival.of(recommender.catalog, split.train, recommender.semantic_ids.codes)
+        rival = Rival.of(recommender.catalog, split.train, recommender.semantic_ids.codes.tolist())
         return cls(recommender, split.test.draw(settings.users, settings.seed), rival, settings)
 
     def ranks(self, row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], Any]]:

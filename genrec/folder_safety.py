@@ -45,7 +45,7 @@ def check_place(folder: Path, name: object) -> Path:
             "get another copy"
         )
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not any(path.resolve().is_relative_to(own) for own in _own_places(folder)):
         raise RecommenderError(
             f"{path} is a link out of the folder, to {path.resolve()}: put the file itself there if you "
             "trust it (cp -L)"
@@ -73,6 +73,13 @@ def check_content(path: Path) -> None:
             ) from None
     if path.suffix == ".safetensors":
         _check_tensors(path)
+
+
+def _own_places(folder: Path) -> list[Path]:
+    """The folder; and, of a snapshot in the Hugging Face cache, whose files are links, the blobs beside it."""
+    place = folder.resolve()
+    hub = place.parent.name == "snapshots"
+    return [place, place.parent.parent / "blobs"] if hub else [place]
 
 
 def _is_inside(name: str) -> bool:

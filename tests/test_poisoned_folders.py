@@ -193,6 +193,17 @@ def test_a_link_out_of_the_folder_is_refused(folder, name, tmp_path):
     assert str(folder / name) in str(said.value)
 
 
+def test_a_snapshot_in_the_hub_cache_opens(folder, tmp_path):
+    blobs, snapshot = tmp_path / "repo" / "blobs", tmp_path / "repo" / "snapshots" / "abc"
+    blobs.mkdir(parents=True)
+    for number, path in enumerate(p for p in sorted(folder.rglob("*")) if p.is_file()):
+        shutil.copy(path, blobs / str(number))
+        link = snapshot / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(blobs / str(number))
+    GenerativeRecommender.from_pretrained(snapshot)
+
+
 def test_links_to_and_in_the_folder_are_fine(folder, tmp_path):
     (folder / "metrics.json").rename(folder / "other.json")
     (folder / "metrics.json").symlink_to("other.json")

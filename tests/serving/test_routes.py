@@ -137,7 +137,12 @@ def test_titles_are_what_the_recommender_writes(recommender, make_app):
     with TestClient(make_app(Writer(recommender))) as client:
         body = {"history": ["P0004"], "n": 2, "mode": "sample", "seed": 7}
         answer = client.post("/titles", json=body).json()
-        written = {"title": "sample 7", "score": -1.5, "nearest": plain(near), "item_id": "P0004"}
+        written = {
+            "title": "sample 7",
+            "score": -1.5,
+            "nearest": [vars(near[0])],
+            "item_id": "P0004",
+        }
         assert answer["titles"] == [written] * 2
         many = client.post("/titles", json={"histories": [["P0004"], ["P0005"]], "n": 1}).json()
         assert [len(user["titles"]) for user in many["results"]] == [1, 1]

@@ -76,7 +76,7 @@ def check_content(path: Path) -> None:
 
 
 def _own_places(folder: Path) -> list[Path]:
-    """The folder; and, of a snapshot in the Hugging Face cache, whose files are links, the blobs beside it."""
+    """The folder; of a snapshot in the Hugging Face cache, whose files are links, the blobs beside it too."""
     place = folder.resolve()
     hub = place.parent.name == "snapshots"
     return [place, place.parent.parent / "blobs"] if hub else [place]

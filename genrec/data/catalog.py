@@ -74,7 +74,7 @@ class Catalog:
         cls,
         table: pa.Table,
         columns: CatalogColumns | None = None,
-        source: str = "pyarrow.Table",
+        source: str = "the catalog",
     ) -> Catalog:
         """Build a catalog from a table in memory; `read` says what is checked."""
         columns = columns or CatalogColumns()

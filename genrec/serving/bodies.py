@@ -197,8 +197,12 @@ class _Recommendations(BaseModel):
 class Recommended(Answer):
     """Recommendations for one history, or in `results` those for each of many; best first."""
 
-    recommendations: list[Recommendation] | None = None
-    results: list[_Recommendations] | None = None
+    recommendations: list[Recommendation] | None = Field(
+        None, description="For `history`; best first."
+    )
+    results: list[_Recommendations] | None = Field(
+        None, description="For each of `histories`, in their order."
+    )
     dropped: int = Field(0, description="Unknown ids of histories that were left out.")
 
     model_config = ConfigDict(
@@ -222,8 +226,10 @@ class _WrittenTitles(BaseModel):
 class Titled(Answer):
     """Titles for one history, or in `results` those for each of many; best first."""
 
-    titles: list[WrittenTitle] | None = None
-    results: list[_WrittenTitles] | None = None
+    titles: list[WrittenTitle] | None = Field(None, description="For `history`; best first.")
+    results: list[_WrittenTitles] | None = Field(
+        None, description="For each of `histories`, in their order."
+    )
     dropped: int = Field(0, description="Unknown ids of histories that were left out.")
 
     model_config = ConfigDict(

@@ -27,7 +27,7 @@ assert mine.metrics["recall@10"] > 2 * popularity.metrics["recall@10"]
 assert mine.invalid == 0
 row = {item_id: place for place, item_id in enumerate(catalog.item_ids)}
 price, makers = (catalog.table[name].to_pylist() for name in ("price", "maker"))
-assert all(price[row[item.item_id]] < 30 for item in cheap)
+assert all(float(price[row[item.item_id]]) < 30 for item in cheap)
 assert all(makers[row[item.item_id]] == maker for item in by_maker)
 assert all(row[item.item_id] < 50 for item in in_stock)
 assert len(cheap) == len(by_maker) == len(in_stock) == len(asked) == 3

@@ -98,7 +98,7 @@ def fit(
     cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec adapters combine runs/films --adapter runs/adapters/books --adapter runs/adapters/games "
-    "--out runs/films_equal   after   genrec transfer runs/both/books --items films.csv --out runs/films\n\n"
+    "--out runs/films_equal\n\n"
     "genrec adapters combine runs/films --adapter runs/adapters/books:0.7 --adapter runs/adapters/games:0.3 "
     "--out runs/films_stated\n\n"
     "genrec adapters combine runs/films --adapter runs/adapters/books --adapter runs/adapters/games "

@@ -151,7 +151,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     both = [inputs_of(one)(tokens)["inputs_embeds"] for one in (lm, back)]
     assert torch.equal(*both)
     (tmp_path / "lm" / "item_projection.safetensors").write_bytes(b"x")
-    with pytest.raises(RecommenderError, match=r"item_projection\.safetensors: cannot be read"):
+    with pytest.raises(RecommenderError, match=r"cannot be read"):
         LanguageModel.load(tmp_path / "lm", LanguageModelSettings(), SIZES)
 
 

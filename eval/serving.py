@@ -32,7 +32,7 @@ class Config(Settings):
     """Whose histories are sent, from the recommender's own log."""
     k: int = 10
     """Items asked for."""
-    max_batch: int = 64
+    max_batch: int = 16
     """Of the server that gathers."""
     memory_requests: int = 10_000
     """Requests between the two looks at the memory."""

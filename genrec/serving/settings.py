@@ -16,8 +16,10 @@ class ServeSettings(Settings):
     """Address to listen on; any but a loopback one needs tokens."""
     port: int = Field(8000, ge=0, le=65535)
     """Port; 0 takes a free one, which the log names."""
-    max_batch: int = Field(64, ge=1)
-    """Histories that are searched together; 1 searches each request by itself."""
+    max_batch: int = Field(16, ge=1)
+    """Histories that are searched together; 1 searches each request by itself. More makes no history cheaper
+    on a processor, and while some are searched the requests of others are read and answered; a GPU may want
+    more."""
     max_wait_ms: float = Field(2.0, ge=0, le=1000, allow_inf_nan=False)
     """Longest time that a request waits for others to join its search, in milliseconds."""
     queue: int = Field(1024, ge=1)

@@ -30,7 +30,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     max_batch: Annotated[
         int, typer.Option(min=1, help="Histories searched together; 1: each request by itself.")
-    ] = 64,
+    ] = 16,
     max_wait_ms: Annotated[
         float, typer.Option(min=0, max=1000, help="How long a request waits for others, in ms.")
     ] = 2.0,

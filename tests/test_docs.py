@@ -156,7 +156,7 @@ def test_the_page_of_routes_has_every_route(site):
 
 
 def test_every_document_and_notebook_is_a_page(site):
-    for path in [*ROOT.glob("*/README.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]:
+    for path in [*ROOT.glob("[!.]*/README.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]:
         name = path.relative_to(ROOT).as_posix().removeprefix("docs/")
         name = name.removesuffix("README.md").removesuffix(".md")
         heading = re.search(r"^# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)[1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # hypothesis draws the same examples each time.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command that ran in this process leaves no handler behind whose stream pytest has closed."""
+    top, own = logging.getLogger(), logging.getLogger("genrec")
+    before = top.handlers[:], top.level, own.handlers[:], own.level
+    yield
+    top.handlers[:], top.level, own.handlers[:], own.level = before
 
 
 @pytest.fixture(scope="session")

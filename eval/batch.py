@@ -7,17 +7,16 @@ its parts are on disk and started again with the same words; its output is compa
 row for row. With `ray=true` the same users go to Ray workers on this machine too.
 """
 
-import json
 import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance, require_file
+from genrec.artifacts import provenance, require_file
 from genrec.config import Settings
 from genrec.errors import InputError
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.testing.batch_runs import BatchRun, compare_rows, recommend_in_process, write_users
 
 
@@ -52,10 +51,7 @@ def main(config: Config) -> None:
     finally:
         shutil.rmtree(work)
     table = as_table(document)
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(table + "\n", encoding="utf-8")
+    write_results(config.out, document, table)
     print(table)
 
 

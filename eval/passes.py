@@ -6,16 +6,15 @@ Catalog, log, semantic IDs and settings are those of a recommender that was fitt
 anew for every way of training, from the same weights, with batches of the same size.
 """
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance, require_file
+from genrec.artifacts import provenance, require_file
 from genrec.config import Settings
 from genrec.evaluation import Protocol, evaluate
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.testing.sample_passes import Passes, PassResult, fresh_model, measure_passes
 
 
@@ -56,10 +55,7 @@ def main(config: Config) -> None:
                 )
             )
         document = {"results": [asdict(result) for result in results], "provenance": provenance()}
-        with atomic_file(config.out) as path:
-            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        with atomic_file(config.out.with_suffix(".md")) as path:
-            path.write_text(table(results) + "\n", encoding="utf-8")
+        write_results(config.out, document, table(results))
     print(table(results))
 
 

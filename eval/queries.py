@@ -8,16 +8,14 @@ same cases: the recommender with the query and without, text neighbours of the q
 popularity, and popularity. Items of the history may be recommended again.
 """
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file
 from genrec.config import Settings
 from genrec.evaluation import Protocol, compare, evaluate, markdown_table
 from genrec.query_probe import first_items, item_queries, probe_cases, probe_rankers
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 
 
 class Config(Settings):
@@ -60,10 +58,7 @@ def main(config: Config) -> None:
     document = {"config": config.model_dump(mode="json")} | compare(mine, others)
     names = [f"{metric}@{k}" for k in protocol.ks for metric in ("recall", "ndcg")]
     table = markdown_table(mine, others, metrics=names)
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(table + "\n", encoding="utf-8")
+    write_results(config.out, document, table)
     print(table)
 
 

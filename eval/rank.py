@@ -7,19 +7,17 @@ with slices and paired tests against each baseline; beside it, the table as Mark
 in every case as Parquet.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file
 from genrec.case_files import write_cases
 from genrec.config import Settings
 from genrec.evaluation import compare, markdown_table
 from genrec.evaluation.report import shown_metrics
 from genrec.measuring import Judge, measure
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 
 
 class Config(Settings):
@@ -53,10 +51,7 @@ def main(config: Config) -> None:
         baselines.insert(0, replace(alone, name="language_model_alone"))
     document = {"config": config.model_dump(mode="json")} | compare(mine, baselines)
     table = markdown_table(mine, baselines, metrics=shown_metrics(mine))
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(table + "\n", encoding="utf-8")
+    write_results(config.out, document, table)
     for result in (mine, *baselines):
         name = config.out.stem if result is mine else f"{config.out.stem}_{result.name}"
         path = config.out.with_name(f"{name}.parquet")

@@ -8,19 +8,18 @@ is fitted anew with suspects left out (`split.fake_users.leave_out`) and without
 the tables.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance
+from genrec.artifacts import provenance
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
 from genrec.data.synthetic import SyntheticShop
 from genrec.progress import progress
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.settings import FitSettings
 from genrec.testing.fake_users import FakeUserAttack, FakeUserResult, measure_fake_users
 from genrec.testing.visibility import TextAttack, VisibilityRow, measure_visibility
@@ -61,10 +60,7 @@ def main(config: Config) -> None:
         document["users"] = [asdict(result) for result in results]
         tables.append(_table(_USER_HEAD, map(_user_cells, results)))
     told = "\n\n".join(tables)
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(told + "\n", encoding="utf-8")
+    write_results(config.out, document, told)
     print(told)
 
 

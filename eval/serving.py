@@ -6,14 +6,13 @@ Two servers run side by side, one that gathers requests into shared searches and
 clients turn to one and to the other, round by round. A third, with a short queue, gets more than it can take.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance, require_file
+from genrec.artifacts import provenance, require_file
 from genrec.config import Settings
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.testing.load import Answers, Served, ask, drive, memory_of, post, served
 
 
@@ -67,10 +66,7 @@ def main(config: Config) -> None:
         "provenance": provenance(),
     }
     table = as_table(document)
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(table + "\n", encoding="utf-8")
+    write_results(config.out, document, table)
     print(table)
 
 

@@ -6,15 +6,14 @@ Clients ask without a pause while the folder is replaced and reloaded, items are
 No request may fail, and none may be answered from two catalogs: every answer names its catalog's hash.
 """
 
-import json
 import tempfile
 from pathlib import Path
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance, require_file
+from genrec.artifacts import provenance, require_file
 from genrec.config import Settings
 from genrec.errors import GenrecError
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.testing.changes import Changer, Seen, Version, replace_folder
 from genrec.testing.load import drive, request, served
 
@@ -54,10 +53,7 @@ def main(config: Config) -> None:
         measured = measure(recommender, Path(work), config)
     document = measured | {"config": config.model_dump(mode="json"), "provenance": provenance()}
     table = as_table(document)
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(table + "\n", encoding="utf-8")
+    write_results(config.out, document, table)
     print(table)
     if document["failed"] or document["mixed"]:
         raise GenrecError(f"{document['failed']} requests failed, {document['mixed']} were mixed")

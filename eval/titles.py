@@ -6,12 +6,11 @@ Baselines: the history's last title, the same shortened to the length that does 
 title of the top recommended item. Writes JSON and, beside it, the table as Markdown.
 """
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance
+from genrec.artifacts import provenance
 from genrec.config import Settings
 from genrec.data.histories import Cases
 from genrec.evaluation import (
@@ -24,7 +23,7 @@ from genrec.evaluation import (
     shortened,
     top_item_titles,
 )
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.titles import WritingSettings, write_titles
 
 
@@ -66,10 +65,7 @@ def main(config: Config) -> None:
     first, *others = [_judged(name, answers, cases, model) for name, answers in systems.items()]
     result = compare_titles(first, others)
     document = result.to_json() | {"split": config.split, "provenance": provenance()}
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(result.markdown_table() + "\n", encoding="utf-8")
+    write_results(config.out, document, result.markdown_table())
     print(result.markdown_table())
 
 

@@ -8,20 +8,18 @@ document, the table as Markdown, and the fitted folders beside them, which are o
 given again.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from genrec import FitSettings, GenerativeRecommender
-from genrec.artifacts import atomic_file
 from genrec.baseline_fitting import BaselineSettings
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
 from genrec.evaluation import compare, markdown_table
 from genrec.few_shot import FewShot, without_training
 from genrec.measuring import Judge
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.settings import SplitSettings
 from genrec.transferring import TransferSettings, transfer
 
@@ -74,10 +72,7 @@ def main(config: Config) -> None:
         document[said] = compare(mine, others)
         tables.append(f"{said}:\n\n" + markdown_table(mine, others, metrics=METRICS))
     text = "\n\n".join(tables)
-    files = {config.out: json.dumps(document, indent=2), config.out.with_suffix(".md"): text}
-    for path, content in files.items():
-        with atomic_file(path) as temporary:
-            temporary.write_text(content + "\n", encoding="utf-8")
+    write_results(config.out, document, text)
     print(text)
 
 

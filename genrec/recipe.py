@@ -5,14 +5,17 @@ A recipe is a program run by path: ``python train/sft.py train/sft_demo.yaml out
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
+from genrec.artifacts import atomic_file
 from genrec.config import Settings, load_settings
 from genrec.program import log_to_stderr, program
 
-__all__ = ["run_recipe"]
+__all__ = ["run_recipe", "write_results"]
 
 C = TypeVar("C", bound=Settings)
 
@@ -36,6 +39,14 @@ def run_recipe(
     log_to_stderr()
     with program():
         main(_settings(kind, words))
+
+
+def write_results(out: Path, document: Mapping[str, Any], table: str) -> None:
+    """Write what was measured: the document as JSON into `out`, the table beside it, ending in .md."""
+    files = {out: json.dumps(document, indent=2), out.with_suffix(".md"): table}
+    for path, content in files.items():
+        with atomic_file(path) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")
 
 
 def _settings(kind: type[C], words: Sequence[str]) -> C:

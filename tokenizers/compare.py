@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec import FitSettings, GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance
+from genrec.artifacts import provenance
 from genrec.config import Settings, validate
 from genrec.data.settings import DataSettings
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.semantic_ids.building import measure_ids
 
 
@@ -51,10 +51,7 @@ def main(config: Config) -> None:
             done[name] = {"settings": asked, "seconds": seconds} | facts(recommender)
         kept = {key: done[key] for key in wanted if key in done}
         document = {"rows": kept, "provenance": provenance()}
-        with atomic_file(config.out) as path:
-            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        with atomic_file(config.out.with_suffix(".md")) as path:
-            path.write_text(table(kept) + "\n", encoding="utf-8")
+        write_results(config.out, document, table(kept))
     print(table(kept))
 
 

@@ -10,7 +10,6 @@ need no log either. Writes one JSON document, the table as Markdown, and adapter
 which are opened when the command is given again.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,13 +18,13 @@ from genrec import GenerativeRecommender
 from genrec.adapter_comparison import AdapterComparison
 from genrec.adapter_fitting import AdapterSettings
 from genrec.adapter_learning import WeightSettings
-from genrec.artifacts import atomic_file, require_file
+from genrec.artifacts import require_file
 from genrec.config import Settings
 from genrec.data.settings import DataSettings
 from genrec.evaluation import compare, markdown_table
 from genrec.few_shot import without_a_fit
 from genrec.measuring import Judge
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 from genrec.settings import SplitSettings
 from genrec.transferring import transfer
 
@@ -84,10 +83,7 @@ def main(config: Config) -> None:
     base, *others = [replace(measured, name=name) for name, measured in found]
     document = {"config": config.model_dump(mode="json")} | compare(base, others)
     table = markdown_table(base, others, metrics=METRICS)
-    files = {config.out: json.dumps(document, indent=2), config.out.with_suffix(".md"): table}
-    for path, content in files.items():
-        with atomic_file(path) as temporary:
-            temporary.write_text(content + "\n", encoding="utf-8")
+    write_results(config.out, document, table)
     print(table)
 
 

@@ -8,16 +8,15 @@ that is there already is only measured; one that was interrupted goes on where i
 teacher or settings, say overwrite=true or give another folder.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, provenance, require_file
+from genrec.artifacts import provenance, require_file
 from genrec.config import Settings
 from genrec.distilling import StudentSettings, describe, distill, made_before
 from genrec.program import is_main
-from genrec.recipe import run_recipe
+from genrec.recipe import run_recipe, write_results
 
 
 class Config(Settings):
@@ -62,10 +61,7 @@ def main(config: Config) -> None:
     if not is_main():
         return
     document = {"rows": rows, "provenance": provenance()}
-    with atomic_file(config.out) as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    with atomic_file(config.out.with_suffix(".md")) as path:
-        path.write_text(table(rows) + "\n", encoding="utf-8")
+    write_results(config.out, document, table(rows))
     print(table(rows))
 
 

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from genrec.artifacts import ADAPTER_MANIFEST, atomic_folder, hash_file, provenance
 from genrec.errors import InputError, RecommenderError
+from genrec.folder_safety import check_content, check_place
 from genrec.language_model import LanguageModel
 from genrec.language_model.domain_adapters import save_lora
+from genrec.strict_json import read_json
 
 __all__ = ["DomainAdapter", "open_adapters", "save_adapter_folder"]
 
@@ -61,7 +63,9 @@ class DomainAdapter:
         from safetensors.numpy import load_file
 
         document = _verified(folder)
-        centres = load_file(folder / _CENTRES)["centres"]
+        centres = load_file(folder / _CENTRES).get("centres")
+        if centres is None:
+            raise RecommenderError(f"{folder / _CENTRES} holds no centres: fit the adapter again")
         sha256 = document["files"][_WEIGHTS]
         return cls(folder, document["base"], sha256, centres, document["facts"])
 
@@ -127,11 +131,11 @@ def _verified(folder: Path) -> dict[str, Any]:
             "'genrec adapters fit'"
         )
     try:
-        document: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        document: dict[str, Any] = read_json(manifest)
         version, files = document["format_version"], document["files"]
         missing = {"base", "facts"} - document.keys()
-        changed = [name for name in _FILES if hash_file(folder / name) != files[name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        changed = [name for name in _FILES if hash_file(check_place(folder, name)) != files[name]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
         raise RecommenderError(f"{manifest} or a file it names cannot be read ({error})") from None
     if version != _FORMAT:
         raise RecommenderError(
@@ -142,4 +146,6 @@ def _verified(folder: Path) -> dict[str, Any]:
             f"{folder} is not what was saved ({', '.join([*sorted(missing), *changed])}): restore it from a "
             "copy, or fit the adapter again"
         )
+    for name in _FILES:
+        check_content(folder / name)
     return document

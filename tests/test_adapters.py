@@ -1,5 +1,7 @@
 """Domain adapters: trained beside a frozen model, added up by weights, learned weights, what is refused."""
 
+import json
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -13,6 +15,7 @@ from genrec.adapter_combining import beside, combine, equal_weights, similar_wei
 from genrec.adapter_files import DomainAdapter, open_adapters
 from genrec.adapter_fitting import AdapterSettings, fit_adapter
 from genrec.adapter_learning import WeightSettings, learn_weights
+from genrec.artifacts import hash_file
 from genrec.data import generate
 from genrec.errors import InputError, RecommenderError
 from genrec.joint_fitting import Shop, fit_together
@@ -291,6 +294,24 @@ def test_a_folder_that_is_no_adapter_or_was_changed_is_refused(
         (copy / name).unlink()
         with pytest.raises(RecommenderError, match="cannot be read"):
             open_adapters([copy])
+
+
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "centres.safetensors", "adapter.json"]
+)
+def test_a_folder_from_somebody_who_means_harm_is_refused(adapters, tmp_path, name):
+    """Its hashes match: who makes a folder can compute them."""
+    folder = shutil.copytree(adapters[0].folder, tmp_path / "given")
+    manifest = folder / "adapter.json"
+    if name == "adapter.json":
+        manifest.write_text("[" * 100_000)
+    else:
+        (folder / name).write_bytes(pickle.dumps({"centres": [1.0]}))
+        document = json.loads(manifest.read_text())
+        document["files"][name] = hash_file(folder / name)
+        manifest.write_text(json.dumps(document))
+    with pytest.raises(RecommenderError, match=name.replace(".", r"\.")):
+        DomainAdapter.open(folder)
 
 
 def test_without_a_log_there_is_nothing_to_learn_weights_from(moved, adapters, both, tmp_path):

@@ -16,7 +16,9 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
+import typer
 
+from genrec.cli import app
 from genrec.serving import server
 
 START = "import sys; from genrec.cli import main; main(sys.argv[1:])"
@@ -207,3 +209,12 @@ def test_signals_are_given_back(monkeypatch, recommender):
 
 async def _nothing():
     return None
+
+
+def test_options_left_out_are_the_settings_defaults():
+    settings = server.ServeSettings()
+    group = typer.main.get_command(app)
+    defaults = {option.name: option.default for option in group.commands["serve"].params}
+    shared = defaults.keys() & type(settings).model_fields.keys()
+    assert {"max_batch", "max_wait_ms", "queue", "timeout", "max_body", "drain"} <= shared
+    assert {name: defaults[name] for name in shared} == settings.model_dump(include=shared)

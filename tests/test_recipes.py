@@ -194,6 +194,25 @@ def test_batch_demo(tmp_path, recommender_folder):
     assert "give shares between 0 and 1, rising" in refused.stderr
 
 
+@pytest.mark.slow
+def test_robustness_demo(tmp_path, recommender_folder):
+    quick = [f"recommender={recommender_folder}", "texts.products=1", "texts.users=20"]
+    quick += ["texts.cleanings={default: {}}", "data.shop.items=100", "data.shop.users=300"]
+    quick += ["users.attacks=[bandwagon]", "users.share=0.05", "fit.training.min_steps=20"]
+    done = run(["eval/robustness.py", "eval/robustness_demo.yaml", *quick], tmp_path)
+    out = tmp_path / "runs" / "robustness_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    document = json.loads(out.read_text())
+    asked = [row for row in document["texts"] if row["ranker"] == "history and query"]
+    ranks = {row["strategy"]: row["mean"] for row in asked}
+    assert ranks["bestseller's whole text"] < ranks["as it is"]
+    fits = [(fit["attack"], fit["defended"]) for fit in document["users"]]
+    assert fits == [(None, False), (None, True), ("bandwagon", False), ("bandwagon", True)]
+    exposure = {fit: row["exposure"][0] for fit, row in zip(fits, document["users"], strict=True)}
+    assert exposure["bandwagon", False] > exposure[None, False]
+
+
+@pytest.mark.slow
 def test_serving_changes_demo(tmp_path, recommender_folder):
     quick = [f"recommender={recommender_folder}", "clients=3", "seconds=2", "users=20", "new=2"]
     done = run(["eval/serving_changes.py", "eval/serving_changes_demo.yaml", *quick], tmp_path)

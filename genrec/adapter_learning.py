@@ -99,7 +99,7 @@ def learn_weights(
             "parameters": {"trainable": trains, "total": total},
         }
 
-    run = Retraining(trained, _KIND, record, settings.seed, chooses_memory=True, finish=finish)
+    run = Retraining(trained, _KIND, record, settings.seed, chooses_shares=True, finish=finish)
     return run.run(lambda: (weighed, source), out, overwrite=overwrite, restart=restart)
 
 

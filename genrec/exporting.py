@@ -52,6 +52,11 @@ def export_model(folder: str | Path, out: str | Path, *, base: str | None = None
             "this language model reads items' vectors beside their codes, which Transformers and vLLM know "
             "nothing of: fit it with language_model.item_vectors=false to export it"
         )
+    if language_model.pointer is not None:
+        raise InputError(
+            "this language model points at items beside writing their codes, which Transformers and vLLM "
+            "know nothing of: fit it with language_model.pointer=false to export it"
+        )
     if language_model.item_attention != "causal":
         raise InputError(
             "this language model sees all codes of an item at once, which Transformers and vLLM do not let "

@@ -29,6 +29,8 @@ def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ra
         "genrec, zero-shot": moved,
         "language model alone, zero-shot": moved.alone(),
     }
+    if moved.language_model.pointer is not None:
+        mine["its codes alone, zero-shot"] = moved.codes_alone()
     return mine | without_a_fit(moved, parts)
 
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from genrec.data.histories import Cases, Histories
 from genrec.data.split import Split
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model.item_attention import require_masks
-from genrec.memory import Memory, choose_weights, compare_texts
+from genrec.memory import Memory, choose_weights, compare_texts, mixed_ndcg
 from genrec.recommender import GenerativeRecommender
 from genrec.training import (
     CodeNeighbors,
@@ -26,11 +27,12 @@ from genrec.training import (
     packs,
 )
 from genrec.training.code_noise import stands_apart
+from genrec.training.pointing import PointerLoss
 from genrec.training.sources import Source
 from genrec.training.throughput import peak_memory_mib
 
 __all__ = [
-    "choose_memory",
+    "choose_shares",
     "history_source",
     "measure_validation",
     "objective",
@@ -40,6 +42,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+POINTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""What `choose_shares` tries."""
 
 
 def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.Module, Source]:
@@ -48,12 +52,13 @@ def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.
     normalization = settings.search.normalization
     if not settings.tasks:
         codes = recommender.semantic_ids.codes
-        return (
-            NextItemLoss(
-                language_model, codes, recommender.trie, normalization, recommender.inputs
-            ),
-            history_source(recommender, train, settings.seed),
+        loss = NextItemLoss(
+            language_model, codes, recommender.trie, normalization, recommender.inputs
         )
+        if language_model.pointer is not None:
+            assert recommender.item_vectors is not None, "a pointer needs the items' vectors"
+            loss.pointing = PointerLoss(language_model.pointer, recommender.item_vectors)
+        return loss, history_source(recommender, train, settings.seed)
     packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
     log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")
     weight = settings.training.text_weight
@@ -104,6 +109,54 @@ def quick_validation(
     drawn = valid.draw(settings.validation_users, settings.seed)
     quick = recommender.alone(settings.validation_beams)
     return lambda: measure_validation(quick, drawn).metrics
+
+
+def choose_shares(
+    recommender: GenerativeRecommender, split: Split
+) -> tuple[GenerativeRecommender, dict[str, dict[str, float]]]:
+    """Choose on validation what the pointer, then what the memory weighs, unless the settings say it.
+
+    Returns:
+        The recommender with these weights, and for ``pointer`` (where there is one) and ``memory`` the
+        ndcg@10 of every weight tried.
+    """
+    told = {}
+    if recommender.language_model.pointer is not None:
+        recommender, told["pointer"] = choose_pointer(recommender, split)
+    recommender, told["memory"] = choose_memory(recommender, split)
+    return recommender, told
+
+
+def choose_pointer(
+    recommender: GenerativeRecommender, split: Split
+) -> tuple[GenerativeRecommender, dict[str, float]]:
+    """Choose the pointer's share in what the language model expects (see `choose_shares`)."""
+    whole = recommender.settings
+    cases = split.valid.draw(whole.validation_users, whole.seed)
+    if whole.language_model.pointer_weight is not None or not len(cases):
+        return recommender, {}
+
+    def pointing(weight: float) -> GenerativeRecommender:
+        chosen = whole.language_model.replace(pointer_weight=weight)
+        settings = whole.replace(language_model=chosen)
+        return replace(recommender, settings=settings, index=recommender.trie)
+
+    codes = recommender.codes_alone().rank(cases.histories, whole.search.widest, exclude_seen=True)
+    pointer = pointing(1.0).pointing
+    assert pointer is not None
+    expected = pointer.probabilities(cases.histories)
+    found = {
+        weight: mixed_ndcg(codes, (expected, np.full(len(cases), weight)), cases)
+        for weight in POINTER_WEIGHTS
+    }
+    best = max(found, key=lambda weight: (found[weight], -weight))
+    log.info(
+        "the pointer weighs %.2f in the language model: validation ndcg@10 %.4f, codes alone %.4f",
+        best,
+        found[best],
+        found[0.0],
+    )
+    return pointing(best), {str(weight): round(ndcg, 6) for weight, ndcg in found.items()}
 
 
 def choose_memory(

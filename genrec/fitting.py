@@ -27,7 +27,7 @@ from genrec.data.interactions import Interactions
 from genrec.data.split import Split
 from genrec.errors import DataError, InputError
 from genrec.fit_steps import (
-    choose_memory,
+    choose_shares,
     measure_validation,
     objective,
     quick_validation,
@@ -165,8 +165,8 @@ class _Fit:
         with self._timed("training"):
             result = self._train(recommender, split)
         with self._timed("memory"):
-            recommender, weights = choose_memory(recommender, split)
-        recommender.metrics = self._metrics(recommender, split, result) | {"memory": weights}
+            recommender, shares = choose_shares(recommender, split)
+        recommender.metrics = self._metrics(recommender, split, result) | shares
         return recommender
 
     def _vectors(self, split: Split) -> tuple[Vectorizer, NDArray[np.float32]]:

@@ -1,7 +1,7 @@
 """Fitting on from a fitted recommender: what it knows of other catalogs or older logs is not learned anew.
 
 Semantic IDs, item tokenizer and encoder stay; the language model trains further on the recommender's log, and
-what the memory weighs is chosen again. After `genrec.transferring.transfer` this is few-shot learning.
+what pointer and memory weigh is chosen again. After `genrec.transferring.transfer` this is few-shot learning.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def fit_further(
     data = recommender.data | data_facts(recommender.catalog, recommender.log)
     trained = replace(recommender, settings=chosen, metrics={}, data=data, index=recommender.trie)
     split = training_split(trained)
-    run = Retraining(trained, "further", record, settings.seed, chooses_memory=True)
+    run = Retraining(trained, "further", record, settings.seed, chooses_shares=True)
     return run.run(
         lambda: objective(trained, split.train), out, overwrite=overwrite, restart=restart
     )
@@ -82,7 +82,7 @@ def further_settings(
 ) -> FitSettings:
     """The settings of a recommender with changes, where what it is made of stays.
 
-    The memory's weights are chosen anew unless the changes state them.
+    Weights of pointer and memory are chosen anew; those of the memory may be stated.
 
     Args:
         recommender: to fit on from.
@@ -93,8 +93,10 @@ def further_settings(
         ConfigError: a setting is unknown or not allowed, or one that cannot change does.
     """
     fitted = recommender.settings
-    memory = fitted.memory.replace(weight=None, text_weight=None)
-    start = fitted.replace(memory=memory)
+    start = fitted.replace(
+        memory=fitted.memory.replace(weight=None, text_weight=None),
+        language_model=fitted.language_model.replace(pointer_weight=None),
+    )
     changed = load_settings(FitSettings, path, words, start=start.model_dump(mode="json"))
     for name in _STAYS:
         if getattr(changed, name) != getattr(start, name):

@@ -33,7 +33,7 @@ from genrec.data.split import Split
 from genrec.encoders import load_encoder, make_encoder
 from genrec.errors import ConfigError, DataError
 from genrec.fit_steps import (
-    choose_memory,
+    choose_shares,
     measure_validation,
     objective,
     quick_validation,
@@ -252,13 +252,13 @@ class _JointFit:
     ) -> GenerativeRecommender:
         """The recommender of one catalog with its memory and metrics."""
         log.info("%s:", name)
-        recommender, weights = choose_memory(recommender, split)
+        recommender, shares = choose_shares(recommender, split)
         valid = measure_validation(recommender, split.valid) if len(split.valid) else None
         recommender.metrics = {
             "validation": None if valid is None else valid.to_json(),
             **training_metrics(recommender, result),
             "seconds": {"training": round(seconds, 1)},
-            "memory": weights,
+            **shares,
             "together_with": [other for other in self.shops if other != name],
         }
         return recommender

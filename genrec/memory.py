@@ -42,6 +42,7 @@ __all__ = [
     "compare_texts",
     "join",
     "mix",
+    "mixed_ndcg",
     "mixed_scores",
 ]
 
@@ -286,12 +287,19 @@ def choose_weights(
         texts = WEIGHTS
     most = max(_MOST, (settings.weight or 0.0) + (settings.text_weight or 0.0))
     for pair in sorted(((a, b) for a in counts for b in texts if a + b <= most), key=sum):
-        mixed = mix(model, *join(parts, pair), k, deny=list(cases.histories))
-        ranks = rank_of_target(mixed, cases.targets)
-        found[pair] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
+        found[pair] = mixed_ndcg(model, join(parts, pair), cases, k)
     best = max(found, key=lambda pair: (found[pair], -sum(pair)))
     chosen = settings.replace(weight=best[0], text_weight=best[1])
     return chosen, {f"{a}+{b}": ndcg for (a, b), ndcg in found.items()}
+
+
+def mixed_ndcg(
+    model: Ranking, other: tuple[csr_matrix, NDArray[np.float64]], cases: Cases, k: int = 10
+) -> float:
+    """The ndcg@k of what a model and something beside it expect together (see `mix`), seen items out."""
+    mixed = mix(model, *other, k, deny=list(cases.histories))
+    ranks = rank_of_target(mixed, cases.targets)
+    return float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
 
 
 def _passing(

@@ -22,6 +22,7 @@ from genrec.language_model import LanguageModel
 from genrec.memory import Memory, compare_texts, mix, mixed_scores
 from genrec.model_card import write_card
 from genrec.nearest_items import NearestItems
+from genrec.pointing import NAMED, Pointing
 from genrec.query import QueryWords
 from genrec.request import Request, check_count, check_request
 from genrec.settings import FitSettings
@@ -213,17 +214,20 @@ class GenerativeRecommender:
             prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
             seen: what `exclude_seen` leaves out, C of them, where that is not what the histories hold.
         """
-        memory = self.memory
+        others = self._beside(histories)
         deny = list(seen or histories) if exclude_seen else None
+        widest = max(k, self.settings.search.widest)
         found = self._search.search(
             self._prompts(histories) if prompts is None else prompts,
-            k if memory is None else max(k, self.settings.search.widest),
+            widest if others else k,
             allow=allow,
             deny=deny,
         )
-        if memory is None:
-            return Ranking(*found)
-        return mix(Ranking(*found), *memory.beside(histories), k, allow=allow, deny=deny)
+        ranking = Ranking(*found)
+        for place, other in enumerate(others, start=1):
+            width = k if place == len(others) else widest + NAMED
+            ranking = mix(ranking, *other, width, allow=allow, deny=deny)
+        return ranking
 
     def score(
         self,
@@ -232,10 +236,37 @@ class GenerativeRecommender:
         prompts: list[NDArray[np.int64]] | None = None,
     ) -> NDArray[np.floating]:
         """Score given items `(C, k)` as `rank` scores those that it finds: exactly, `(C, k)`."""
-        model = self._search.score(self._prompts(histories) if prompts is None else prompts, items)
-        if self.memory is None:
-            return model
-        return mixed_scores(model, items, *self.memory.beside(histories))
+        scores: NDArray[np.floating] = self._search.score(
+            self._prompts(histories) if prompts is None else prompts, items
+        )
+        for other in self._beside(histories):
+            scores = mixed_scores(scores, items, *other)
+        return scores
+
+    def _beside(self, histories: Histories) -> list[tuple[csr_matrix, NDArray[np.float64]]]:
+        """What is mixed in turn with what the codes say after C histories: `(C, N)`, and its share `(C,)`."""
+        said = []
+        if self.pointing is not None:
+            weight = self.settings.language_model.pointer_weight or 0.0
+            share = np.full(len(histories), weight)
+            said.append((self.pointing.probabilities(histories), share))
+        if self.memory is not None:
+            said.append(self.memory.beside(histories))
+        return said
+
+    @cached_property
+    def pointing(self) -> Pointing | None:
+        """What the language model points at; None where that has no weight."""
+        if self.language_model.pointer is None or not self.settings.language_model.pointer_weight:
+            return None
+        assert self.item_vectors is not None, "a pointer needs the items' vectors"
+        return Pointing.of(
+            self.language_model,
+            self.semantic_ids.codes,
+            self.item_vectors,
+            self.inputs,
+            self.settings.training.max_items,
+        )
 
     @cached_property
     def memory(self) -> Memory | None:
@@ -320,6 +351,14 @@ class GenerativeRecommender:
         if beams is not None:
             settings = settings.replace(search=settings.search.replace(beams=beams))
         return replace(self, settings=settings, index=self.trie)
+
+    def codes_alone(self) -> GenerativeRecommender:
+        """The codes that the language model writes, without its pointer or a memory."""
+        alone = self.alone()
+        silent = alone.settings.language_model.replace(pointer_weight=0.0)
+        return replace(
+            alone, settings=alone.settings.replace(language_model=silent), index=self.trie
+        )
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the recommender folder: whole and verified, or not at all.

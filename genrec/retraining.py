@@ -22,7 +22,7 @@ from torch import nn
 from genrec.artifacts import require_free
 from genrec.data.split import Split
 from genrec.errors import InputError
-from genrec.fit_steps import choose_memory, measure_validation, training_bar, training_metrics
+from genrec.fit_steps import choose_shares, measure_validation, training_bar, training_metrics
 from genrec.language_model import LanguageModel
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
@@ -54,7 +54,8 @@ class Retraining:
         recommender: what trains, its settings those of this run; it is saved at the end.
         kind: name of the run's record in ``metrics.json``. record: what it is known by, as plain values.
         seed: of batches and dropout.
-        chooses_memory: whether the memory's weights that the settings leave open are chosen at the end.
+        chooses_shares: whether weights of pointer and memory that the settings leave open are chosen at the
+            end.
         finish: makes of the trained recommender the one to save, and says what else its metrics tell; None
             where it is saved as it was trained.
     """
@@ -63,7 +64,7 @@ class Retraining:
     kind: str
     record: dict[str, Any]
     seed: int
-    chooses_memory: bool = False
+    chooses_shares: bool = False
     finish: Finish | None = None
 
     def run(
@@ -98,11 +99,11 @@ class Retraining:
         told: dict[str, Any] = {}
         if self.finish is not None:
             recommender, told = self.finish(recommender)
-        weights: dict[str, float] = {}
-        if self.chooses_memory:
-            recommender, weights = choose_memory(recommender, training_split(recommender))
+        shares: dict[str, dict[str, float]] = {"memory": {}}
+        if self.chooses_shares:
+            recommender, shares = choose_shares(recommender, training_split(recommender))
         metrics = self._metrics(recommender, result, seconds)
-        recommender.metrics = metrics | {"memory": weights} | told
+        recommender.metrics = metrics | shares | told
         if is_main():
             recommender.save_pretrained(out, overwrite=overwrite)
             shutil.rmtree(work)
@@ -203,11 +204,11 @@ def made_as(kind: str, record: dict[str, Any], out: Path, what: str) -> bool:
 
 
 def hash_weights(language_model: LanguageModel) -> str:
-    """SHA-256 over all parameters, in their order, those that take items' vectors in among them."""
+    """SHA-256 over all parameters, in their order, those beside the model itself among them."""
     digest = hashlib.sha256()
     named = list(language_model.model.named_parameters())
-    if language_model.item_projection is not None:
-        named += language_model.item_projection.named_parameters(prefix="item_projection")
+    for part, module in language_model.parts.items():
+        named += module.named_parameters(prefix=part)
     for name, parameter in named:
         digest.update(name.encode())
         whole = parameter.detach().cpu().contiguous().flatten()

@@ -156,6 +156,10 @@ class FitSettings(Settings):
                 "tasks are learned in packed rows of words and codes, where attention is causal: leave out "
                 "language_model.item_attention, or tasks"
             )
+        if self.language_model.pointer:
+            raise ValueError(
+                "language_model.pointer learns from histories alone: leave it out, or tasks"
+            )
         if self.training.code_noise:
             raise ValueError(
                 "training.code_noise changes the histories of the next item alone: leave it out, or tasks"

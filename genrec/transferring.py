@@ -22,6 +22,7 @@ from genrec.data.histories import Histories
 from genrec.data.interactions import Interactions
 from genrec.encoders import TfidfEncoder
 from genrec.errors import InputError
+from genrec.language_model.settings import LanguageModelSettings
 from genrec.memory import MemorySettings
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.base import ItemTokenizer
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 class TransferSettings(Settings):
     """What speaks beside the language model where no log was learned from."""
 
+    pointer_weight: float = Field(0.95, ge=0, le=1)
+    """Share of the pointer in what the language model expects, where it has one: codes are names, and say
+    little of items that the model was not trained on."""
     text_weight: float = Field(0.95, ge=0, lt=1)
     """Share of items whose texts are like those of the history (see `genrec.memory`). Chosen on
     validation from Beauty to three other catalogs; where catalogs are much alike, less is better."""
@@ -90,7 +94,10 @@ def transfer(
         semantic_ids=empty.add(catalog.item_ids, found, recommender.item_tokenizer),
         vectorizer=vectorizer,
         log=new_log,
-        settings=recommender.settings.replace(memory=_memory(recommender, catalog, settings)),
+        settings=recommender.settings.replace(
+            memory=_memory(recommender, catalog, settings),
+            language_model=_language_model(recommender, settings),
+        ),
         metrics={},
         data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
         likeness=None,
@@ -107,6 +114,13 @@ def transfer(
 
 def _no_log(catalog: Catalog) -> Interactions:
     return Interactions.of_histories(catalog, Histories.of([]), None)
+
+
+def _language_model(
+    recommender: GenerativeRecommender, settings: TransferSettings
+) -> LanguageModelSettings:
+    weight = settings.pointer_weight if recommender.language_model.pointer is not None else None
+    return recommender.settings.language_model.replace(pointer_weight=weight)
 
 
 def _memory(

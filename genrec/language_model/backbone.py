@@ -29,6 +29,7 @@ from genrec.language_model.item_inputs import (
     TokenInputs,
     plain_inputs,
 )
+from genrec.language_model.pointer import Pointer
 from genrec.language_model.pretrained import (
     WHERE_A_BASE_MAY_LIE,
     BaseRecord,
@@ -59,6 +60,7 @@ class LanguageModel:
         base: the pretrained weights that an adapter was tuned on; None where weights are saved whole.
         item_projection: takes items' vectors in beside their codes; None where codes are all it reads.
         item_attention: what a code in a history sees of its own item.
+        pointer: says which items of a history count; None where codes are all it predicts.
     """
 
     model: PreTrainedModel
@@ -68,6 +70,7 @@ class LanguageModel:
     base: BaseRecord | None = None
     item_projection: ItemProjection | None = None
     item_attention: ItemAttention = "causal"
+    pointer: Pointer | None = None
     _paused: list[torch.nn.Parameter] = field(default_factory=list, init=False, repr=False)
 
     @property
@@ -112,10 +115,14 @@ class LanguageModel:
                 module.to(device)
                 if dtype is not None:
                     module.to(getattr(torch, dtype))
+        if self.pointer is not None:
+            self.pointer.to(device)  # so small that it stays exact
 
     def read_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float16] | None:
-        """What the model reads of a catalog's vectors `(N, D_v)`; None if it reads codes alone."""
-        return None if self.item_projection is None else vectors.astype(np.float16)
+        """What the model reads of a catalog's vectors `(N, D_v)`; None if it knows codes alone."""
+        if self.item_projection is None and self.pointer is None:
+            return None
+        return vectors.astype(np.float16)
 
     def inputs(
         self, codes: NDArray[np.integer], vectors: NDArray[np.floating] | None
@@ -179,6 +186,7 @@ class LanguageModel:
             model=tuning.merge(model) if tuning.is_adapted(model) else model,
             base=None,
             item_projection=copy.deepcopy(self.item_projection),
+            pointer=copy.deepcopy(self.pointer),
         )
 
     def save(self, folder: Path) -> None:
@@ -190,12 +198,18 @@ class LanguageModel:
             plain = self.merged() if tuning.is_adapted(self.model) else self
             plain.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        if self.item_projection is not None:
-            self.item_projection.save(folder)
+        for part in self.parts.values():
+            part.save(folder)
+
+    @property
+    def parts(self) -> dict[str, ItemProjection | Pointer]:
+        """What was trained beside the model itself, by name."""
+        both = {"item_projection": self.item_projection, "pointer": self.pointer}
+        return {name: part for name, part in both.items() if part is not None}
 
     def _all_parameters(self) -> list[torch.nn.Parameter]:
-        projection = self.item_projection
-        return [*self.model.parameters(), *([] if projection is None else projection.parameters())]
+        modules: list[torch.nn.Module] = [self.model, *self.parts.values()]
+        return [parameter for module in modules for parameter in module.parameters()]
 
     @classmethod
     def create(
@@ -239,12 +253,17 @@ class LanguageModel:
             if not compact:
                 model = tuning.add_adapter(model, settings, vocabulary)
         base = None if settings.tuning == "full" else base
-        projection = None
-        if settings.item_vectors:
-            width = model.get_input_embeddings().weight.shape[1]
-            projection = ItemProjection.of(vectors, width, seed)
-        prefix = _prefix(tokenizer, settings)
-        made = cls(model, tokenizer, vocabulary, prefix, base, projection, settings.item_attention)
+        width = model.get_input_embeddings().weight.shape[1]
+        made = cls(
+            model,
+            tokenizer,
+            vocabulary,
+            _prefix(tokenizer, settings),
+            base,
+            ItemProjection.of(vectors, width, seed) if settings.item_vectors else None,
+            settings.item_attention,
+            Pointer(width, max_items, seed) if settings.pointer else None,
+        )
         if made.item_attention == "bidirectional":
             require_masks(made.core, vocabulary, "language_model.item_attention = 'bidirectional'")
         if settings.gradient_checkpointing:
@@ -282,9 +301,15 @@ class LanguageModel:
             dtype = "float32" if settings.backbone == "compact" else settings.dtype
             model = read_saved_model(folder, getattr(torch, dtype))
         model.eval()
-        prefix, projection = _prefix(tokenizer, settings), ItemProjection.load(folder)
         language_model = cls(
-            model, tokenizer, vocabulary, prefix, base, projection, settings.item_attention
+            model,
+            tokenizer,
+            vocabulary,
+            _prefix(tokenizer, settings),
+            base,
+            ItemProjection.load(folder),
+            settings.item_attention,
+            Pointer.load(folder),
         )
         if merged and base is not None and not language_model.quantized:
             return replace(language_model, model=tuning.merge(model), base=None)

@@ -109,10 +109,9 @@ def merge_loras(adapted: LanguageModel) -> LanguageModel:
 
 
 def _freeze(language_model: LanguageModel) -> None:
-    modules: list[nn.Module | None] = [language_model.model, language_model.item_projection]
+    modules: list[nn.Module] = [language_model.model, *language_model.parts.values()]
     for module in modules:
-        if module is not None:
-            module.requires_grad_(False)
+        module.requires_grad_(False)
 
 
 def _layers(model: nn.Module) -> list[tuple[int, Any]]:

@@ -95,8 +95,8 @@ def prune_layers(language_model: LanguageModel, layers: int, keep: Keep = "first
     pruned = _rebuilt(whole.core, _shorter(whole.core.config, kept))
     _copy_weights(whole.core, pruned, _PREFIXES[kind], kept)
     pruned.eval()
-    projection = copy.deepcopy(language_model.item_projection)
-    return replace(language_model, model=pruned, base=None, item_projection=projection)
+    parts: Any = {name: copy.deepcopy(part) for name, part in language_model.parts.items()}
+    return replace(language_model, model=pruned, base=None, **parts)
 
 
 def _shorter(config: Any, kept: Sequence[int]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from genrec.config import Settings
 from genrec.language_model.compact import CompactSettings
@@ -40,6 +40,12 @@ class LanguageModelSettings(Settings):
     (see `item_attention`). Training then sends nearly twice the tokens through a model that must heed masks,
     which one with sliding windows or a running state does not, and it is no plain model for `genrec export`
     and vLLM."""
+    pointer: bool = False
+    """Whether it also learns to point: at the items of a history that count, and so at all that are like them
+    (see `pointer`). Of a catalog that it was never trained on the pointer says most of what it says. Each
+    history is then read twice, and what is exported writes codes only, so it is refused."""
+    pointer_weight: float | None = Field(None, ge=0, le=1)
+    """Share of the pointer in what the language model expects; None is chosen on validation."""
     instruction: str = "A shopper chose these products, oldest first:"
     """Words in front of the history, for a pretrained model."""
     compact: CompactSettings = CompactSettings()

@@ -52,6 +52,7 @@ class JointLoss(nn.Module):
     def __init__(self, losses: Sequence[nn.Module]) -> None:
         super().__init__()
         self.model = losses[0].model
+        self.item_projection, self.pointer = losses[0].item_projection, losses[0].pointer
         self.train_only_codes = losses[0].train_only_codes
         self._losses = tuple(losses)  # a tuple hides them: the parameters are registered once
 

@@ -23,6 +23,7 @@ from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 from genrec.training.batches import HistoryBatch
 from genrec.training.code_noise import stands_apart
+from genrec.training.pointing import PointerLoss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,6 +53,7 @@ class CatalogPass(nn.Module):
         super().__init__()
         self.model, self.inputs = language_model.model, inputs
         self.item_projection = language_model.item_projection
+        self.pointer = language_model.pointer
         self.train_only_codes = language_model.train_only_codes
         self.core = (language_model.core,)  # a tuple hides it: the parameters are registered once
         self.head = LevelHead(language_model.core, language_model.vocabulary)
@@ -90,13 +92,19 @@ class NextItemLoss(CatalogPass):
     """Negative log-likelihood of the next item in nats, summed over the items of a batch.
 
     Args: those of `CatalogPass`.
+
+    Attributes:
+        pointing: what the language model's pointer costs, which is added; None where it has none.
     """
+
+    pointing: PointerLoss | None = None
 
     def forward(self, batch: Tensor | HistoryBatch) -> Tensor:
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
         batch = HistoryBatch.of(batch)
-        real = batch.items >= 0
-        return self._likelihood(self._hidden(*batch.filled)[real], batch.items[real])
+        real, hidden = batch.items >= 0, self._hidden(*batch.filled)
+        loss = self._likelihood(hidden[real], batch.items[real])
+        return loss if self.pointing is None else loss + self.pointing(hidden[:, :, 0], batch.items)
 
     def _likelihood(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Negative log-likelihood of the targets `(n)` from hidden states `(n, L, D)`."""

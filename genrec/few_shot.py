@@ -30,7 +30,7 @@ def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ra
         "language model alone, zero-shot": moved.alone(),
     }
     if moved.language_model.pointer is not None:
-        mine["its codes alone, zero-shot"] = moved.codes_alone()
+        mine["its codes alone, zero-shot"] = moved.alone(codes_only=True)
     return mine | without_a_fit(moved, parts)
 
 

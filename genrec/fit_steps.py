@@ -15,7 +15,8 @@ from genrec.data.histories import Cases, Histories
 from genrec.data.split import Split
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model.item_attention import require_masks
-from genrec.memory import Memory, choose_weights, compare_texts, mixed_ndcg
+from genrec.memory import Memory, choose_weights, compare_texts
+from genrec.mixtures import mixed_ndcg
 from genrec.recommender import GenerativeRecommender
 from genrec.training import (
     CodeNeighbors,
@@ -141,8 +142,10 @@ def choose_pointer(
         settings = whole.replace(language_model=chosen)
         return replace(recommender, settings=settings, index=recommender.trie)
 
-    codes = recommender.codes_alone().rank(cases.histories, whole.search.widest, exclude_seen=True)
-    pointer = pointing(1.0).pointing
+    codes = recommender.alone(codes_only=True).rank(
+        cases.histories, whole.search.widest, exclude_seen=True
+    )
+    pointer = pointing(0.5).pointing
     assert pointer is not None
     expected = pointer.probabilities(cases.histories)
     found = {

@@ -27,9 +27,8 @@ from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceC
 from genrec.evaluation.baselines.recency import recency_weights
 from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
-from genrec.evaluation.metrics import rank_of_target
 from genrec.evaluation.ranking import Ranking
-from genrec.evaluation.selection import pairs, top_k_sparse
+from genrec.mixtures import join, mixed_ndcg
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -40,10 +39,6 @@ __all__ = [
     "choose_weights",
     "compare_new_texts",
     "compare_texts",
-    "join",
-    "mix",
-    "mixed_ndcg",
-    "mixed_scores",
 ]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -51,9 +46,6 @@ WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 _MOST = max(WEIGHTS) + 1e-9
 """Most that all of them may weigh together."""
-
-_LEAST = 1e-300
-"""What a probability that is too small for a float counts as: its item stays in the list."""
 
 
 class MemorySettings(Settings):
@@ -181,88 +173,6 @@ def compare_new_texts(
     )
 
 
-def join(
-    parts: Sequence[csr_matrix], weights: Sequence[float]
-) -> tuple[csr_matrix, NDArray[np.float64]]:
-    """Mix distributions `(C, N)` with empty rows by their weights.
-
-    Returns:
-        The mixture, whose rows sum to 1 or are empty, and the share of each row, `(C,)`: the weights of those
-        that have something to say.
-    """
-    weighted = [weight * part for part, weight in zip(parts, weights, strict=False) if weight]
-    if not weighted:
-        return parts[0], np.zeros(parts[0].shape[0])
-    total = sum(weighted[1:], weighted[0])
-    share = np.asarray(total.sum(axis=1)).ravel()
-    return _scaled(total, 1 / np.where(share > 0, share, 1.0)), share
-
-
-def mix(
-    model: Ranking,
-    counts: csr_matrix,
-    weight: float | NDArray[np.float64],
-    k: int,
-    *,
-    allow: NDArray[np.integer] | None = None,
-    deny: Sequence[NDArray[np.int32]] | None = None,
-) -> Ranking:
-    """The k best items of the mixture.
-
-    What the model did not rank counts as impossible to it, and the reverse; a row about which the counts
-    say nothing keeps the model's scores. Filters leave the scores of what passes as they are.
-
-    More items ranked by the model are more that have its share: like the beams of a search, M is part of the
-    result.
-
-    Args:
-        model: `(C, M)` log-probabilities of items that pass the filters.
-        counts: `(C, N)` probabilities.
-        weight: of the counts, one for all rows or `(C,)`.
-        k: columns of the result.
-        allow: items that may be returned; None for all.
-        deny: for each row, items that must not be.
-
-    Returns:
-        `(C, k)`, scored by log-probability of the mixture.
-    """
-    from scipy.sparse import csr_matrix
-
-    share = np.where(np.diff(counts.indptr) > 0, weight, 0.0)
-    named = model.items >= 0
-    rows = np.nonzero(named)[0]
-    likely = np.exp(model.scores[named].astype(np.float64))
-    entries = (np.maximum(likely, _LEAST), (rows, model.items[named]))
-    own = csr_matrix(entries, shape=counts.shape)
-    mixture = (_scaled(own, 1 - share) + _scaled(_passing(counts, allow, deny), share)).tocsr()
-    # Logarithms are ranked: as float32, small probabilities would be one.
-    mixture.data = np.log(mixture.data)
-    return top_k_sparse(mixture, k)
-
-
-def mixed_scores(
-    model: NDArray[np.floating],
-    items: NDArray[np.integer],
-    counts: csr_matrix,
-    weight: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Score given items by the mixture (see `mix`, whose scores of what the model ranked these are).
-
-    Args:
-        model: `(C, K)` log-probabilities of the items.
-        items: `(C, K)` of the catalog.
-        counts: `(C, N)` probabilities.
-        weight: `(C,)` share of the counts.
-
-    Returns:
-        `(C, K)` log-probabilities of the mixture.
-    """
-    share = np.where(np.diff(counts.indptr) > 0, weight, 0.0)[:, None]
-    counted = np.asarray(counts[np.arange(len(items))[:, None], items].todense())
-    likely = np.maximum(np.exp(model.astype(np.float64)), _LEAST)
-    return np.asarray(np.log((1 - share) * likely + share * counted))
-
-
 def choose_weights(
     model: Ranking, memory: Memory, cases: Cases, k: int = 10
 ) -> tuple[MemorySettings, dict[str, float]]:
@@ -291,38 +201,3 @@ def choose_weights(
     best = max(found, key=lambda pair: (found[pair], -sum(pair)))
     chosen = settings.replace(weight=best[0], text_weight=best[1])
     return chosen, {f"{a}+{b}": ndcg for (a, b), ndcg in found.items()}
-
-
-def mixed_ndcg(
-    model: Ranking, other: tuple[csr_matrix, NDArray[np.float64]], cases: Cases, k: int = 10
-) -> float:
-    """The ndcg@k of what a model and something beside it expect together (see `mix`), seen items out."""
-    mixed = mix(model, *other, k, deny=list(cases.histories))
-    ranks = rank_of_target(mixed, cases.targets)
-    return float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
-
-
-def _passing(
-    counts: csr_matrix,
-    allow: NDArray[np.integer] | None,
-    deny: Sequence[NDArray[np.int32]] | None,
-) -> csr_matrix:
-    """Drop entries of items that may not be returned."""
-    from scipy.sparse import csr_matrix
-
-    entries = counts.tocoo()
-    keep = np.ones(len(entries.data), np.bool_)
-    if allow is not None:
-        keep &= np.isin(entries.col, allow)
-    if deny is not None:
-        n_items = counts.shape[1]
-        denied = pairs(Histories.of(deny), n_items)
-        keep &= ~np.isin(entries.row.astype(np.int64) * n_items + entries.col, denied)
-    places = (entries.row[keep], entries.col[keep])
-    return csr_matrix((entries.data[keep], places), shape=counts.shape)
-
-
-def _scaled(matrix: csr_matrix, factors: NDArray[np.floating]) -> csr_matrix:
-    from scipy.sparse import diags_array
-
-    return (diags_array(factors) @ matrix).tocsr()

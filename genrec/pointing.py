@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from genrec.language_model.backbone import LanguageModel
+    from genrec.recommender import GenerativeRecommender
 
 __all__ = ["NAMED", "Pointing"]
 
@@ -51,18 +52,13 @@ class Pointing:
     max_items: int
 
     @classmethod
-    def of(
-        cls,
-        language_model: LanguageModel,
-        codes: NDArray[np.integer],
-        vectors: NDArray[np.floating],
-        inputs: TokenInputs,
-        max_items: int,
-    ) -> Pointing:
-        """Prepare for a catalog's vectors `(N, D_v)` as they were encoded."""
-        device = language_model.core.device
-        units = torch.from_numpy(unit_vectors(vectors)).to(device)
-        return cls(language_model, codes, units, inputs, max_items)
+    def of(cls, recommender: GenerativeRecommender) -> Pointing:
+        """Prepare for the catalog of a recommender whose language model has a pointer."""
+        vectors, model = recommender.item_vectors, recommender.language_model
+        assert vectors is not None, "a pointer needs the items' vectors"
+        units = torch.from_numpy(unit_vectors(vectors)).to(model.core.device)
+        codes, longest = recommender.semantic_ids.codes, recommender.settings.training.max_items
+        return cls(model, codes, units, recommender.inputs, longest)
 
     @torch.no_grad()
     def probabilities(self, histories: Histories) -> csr_matrix:

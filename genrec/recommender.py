@@ -19,7 +19,8 @@ from genrec.decoding import BeamSearch, Trie
 from genrec.evaluation.ranking import Ranking
 from genrec.fitted_catalog import FittedCatalog
 from genrec.language_model import LanguageModel
-from genrec.memory import Memory, compare_texts, mix, mixed_scores
+from genrec.memory import Memory, compare_texts
+from genrec.mixtures import Voice, mix_in_turn, mixed_scores
 from genrec.model_card import write_card
 from genrec.nearest_items import NearestItems
 from genrec.pointing import NAMED, Pointing
@@ -214,20 +215,17 @@ class GenerativeRecommender:
             prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
             seen: what `exclude_seen` leaves out, C of them, where that is not what the histories hold.
         """
-        others = self._beside(histories)
+        voices = self._voices(histories)
         deny = list(seen or histories) if exclude_seen else None
         widest = max(k, self.settings.search.widest)
         found = self._search.search(
             self._prompts(histories) if prompts is None else prompts,
-            widest if others else k,
+            widest if voices else k,
             allow=allow,
             deny=deny,
         )
-        ranking = Ranking(*found)
-        for place, other in enumerate(others, start=1):
-            width = k if place == len(others) else widest + NAMED
-            ranking = mix(ranking, *other, width, allow=allow, deny=deny)
-        return ranking
+        ranking, width = Ranking(*found), widest + NAMED
+        return mix_in_turn(ranking, voices, k, width, allow=allow, deny=deny)
 
     def score(
         self,
@@ -239,17 +237,17 @@ class GenerativeRecommender:
         scores: NDArray[np.floating] = self._search.score(
             self._prompts(histories) if prompts is None else prompts, items
         )
-        for other in self._beside(histories):
-            scores = mixed_scores(scores, items, *other)
+        for voice in self._voices(histories):
+            scores = mixed_scores(scores, items, *voice)
         return scores
 
-    def _beside(self, histories: Histories) -> list[tuple[csr_matrix, NDArray[np.float64]]]:
-        """What is mixed in turn with what the codes say after C histories: `(C, N)`, and its share `(C,)`."""
+    def _voices(self, histories: Histories) -> list[Voice]:
+        """What is mixed in turn with what the codes say."""
         said = []
         if self.pointing is not None:
             weight = self.settings.language_model.pointer_weight or 0.0
-            share = np.full(len(histories), weight)
-            said.append((self.pointing.probabilities(histories), share))
+            shares = np.full(len(histories), weight)
+            said.append((self.pointing.probabilities(histories), shares))
         if self.memory is not None:
             said.append(self.memory.beside(histories))
         return said
@@ -259,14 +257,7 @@ class GenerativeRecommender:
         """What the language model points at; None where that has no weight."""
         if self.language_model.pointer is None or not self.settings.language_model.pointer_weight:
             return None
-        assert self.item_vectors is not None, "a pointer needs the items' vectors"
-        return Pointing.of(
-            self.language_model,
-            self.semantic_ids.codes,
-            self.item_vectors,
-            self.inputs,
-            self.settings.training.max_items,
-        )
+        return Pointing.of(self)
 
     @cached_property
     def memory(self) -> Memory | None:
@@ -344,21 +335,19 @@ class GenerativeRecommender:
             texts = self.catalog.texts(self.settings.template)
             self.likeness = compare_texts(texts, self.settings.memory)
 
-    def alone(self, beams: int | None = None) -> GenerativeRecommender:
-        """The language model without its memory (nothing is copied), maybe with another number of beams."""
+    def alone(self, beams: int | None = None, *, codes_only: bool = False) -> GenerativeRecommender:
+        """The language model without its memory (nothing is copied), maybe with another number of beams.
+
+        With `codes_only` its pointer, if it has one, is left out too.
+        """
         silent = self.settings.memory.replace(weight=0.0, text_weight=0.0)
         settings = self.settings.replace(memory=silent)
+        if codes_only:
+            writing = settings.language_model.replace(pointer_weight=0.0)
+            settings = settings.replace(language_model=writing)
         if beams is not None:
             settings = settings.replace(search=settings.search.replace(beams=beams))
         return replace(self, settings=settings, index=self.trie)
-
-    def codes_alone(self) -> GenerativeRecommender:
-        """The codes that the language model writes, without its pointer or a memory."""
-        alone = self.alone()
-        silent = alone.settings.language_model.replace(pointer_weight=0.0)
-        return replace(
-            alone, settings=alone.settings.replace(language_model=silent), index=self.trie
-        )
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the recommender folder: whole and verified, or not at all.

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class TransferSettings(Settings):
     """What speaks beside the language model where no log was learned from."""
 
-    pointer_weight: float = Field(0.95, ge=0, le=1)
+    pointer_weight: float = Field(0.95, ge=0, lt=1)
     """Share of the pointer in what the language model expects, where it has one: codes are names, and say
     little of items that the model was not trained on."""
     text_weight: float = Field(0.95, ge=0, lt=1)

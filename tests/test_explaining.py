@@ -8,7 +8,7 @@ import pytest
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, Histories, InputError, Interactions
 from genrec.explaining import LEAST_FALL, explain
-from genrec.memory import mix
+from genrec.mixtures import mix
 
 HISTORIES = [
     ["P0001"],

@@ -9,7 +9,8 @@ from genrec.errors import DataError
 from genrec.evaluation.baselines import text_graph
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.memory import Memory, MemorySettings, choose_weights, compare_texts, join, mix
+from genrec.memory import Memory, MemorySettings, choose_weights, compare_texts
+from genrec.mixtures import join, mix
 
 MODEL = Ranking(
     np.array([[0, 1, 2], [3, -1, -1]], np.int32),

@@ -14,7 +14,7 @@ from genrec import FitSettings, GenerativeRecommender, Histories, InputError, In
 from genrec.artifacts import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
-from genrec.memory import join, mix
+from genrec.mixtures import join, mix
 from genrec.testing.fakes import save_tiny_pretrained
 
 

@@ -44,7 +44,7 @@ class LanguageModelSettings(Settings):
     """Whether it also learns to point: at the items of a history that count, and so at all that are like them
     (see `pointer`). Of a catalog that it was never trained on the pointer says most of what it says. Each
     history is then read twice, and what is exported writes codes only, so it is refused."""
-    pointer_weight: float | None = Field(None, ge=0, le=1)
+    pointer_weight: float | None = Field(None, ge=0, lt=1)
     """Share of the pointer in what the language model expects; None is chosen on validation."""
     instruction: str = "A shopper chose these products, oldest first:"
     """Words in front of the history, for a pretrained model."""

@@ -48,6 +48,7 @@ class TaskLoss(nn.Module):
         super().__init__()
         self.model, self.inputs = language_model.model, inputs
         self.item_projection = language_model.item_projection
+        self.pointer = language_model.pointer
         self.train_only_codes = language_model.train_only_codes
         self.core = (language_model.core,)  # a tuple hides it: the parameters are registered once
         self.head = LevelHead(language_model.core, language_model.vocabulary)

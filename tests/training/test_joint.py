@@ -103,3 +103,20 @@ def test_the_mode_reaches_every_catalog(two):
     assert not any(loss.training for loss in losses)
     joint.train()
     assert all(loss.training for loss in losses)
+
+
+def test_what_stands_beside_the_model_trains_too():
+    """Map of vectors and pointer are shared, and the optimizer finds them once."""
+    catalogs = [TinyCatalog.random(n, (4, 3), seed=n) for n in (12, 7)]
+    vectors = np.random.default_rng(0).normal(size=(19, 6)).astype(np.float32)
+    shape = {"width": 16, "layers": 1, "heads": 2}
+    lm = LanguageModel.create(
+        LanguageModelSettings(compact=shape, item_vectors=True, pointer=True),
+        np.concatenate([catalog.codes for catalog in catalogs]),
+        vectors,
+        (4, 3),
+        max_items=5,
+        seed=0,
+    )
+    joint = JointLoss([NextItemLoss(lm, own.codes, own.trie, "catalog") for own in catalogs])
+    assert sum(p.numel() for p in joint.parameters()) == lm.parameters()[1]

@@ -1,0 +1,195 @@
+"""A recommender whose language model points: what it expects, how that is mixed, kept, grown and moved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
+from genrec.data import generate
+from genrec.data.histories import Histories
+from genrec.errors import ConfigError, InputError
+from genrec.exporting import export_model
+from genrec.further_fitting import fit_further, further_settings
+from genrec.language_model.item_attention import states_in_front
+from genrec.language_model.pointer import unit_vectors
+from genrec.retraining import hash_weights
+from genrec.transferring import TransferSettings, transfer
+
+
+@pytest.fixture(scope="module")
+def pointer_settings(quick_settings):
+    return quick_settings | {
+        "language_model": quick_settings["language_model"] | {"pointer": True},
+        "memory": {"weight": 0.0, "text_weight": 0.0},
+    }
+
+
+@pytest.fixture(scope="module")
+def pointing(shop, pointer_settings):
+    settings = FitSettings.model_validate(pointer_settings)
+    return GenerativeRecommender.fit(shop.catalog, shop.log, settings)
+
+
+@pytest.fixture(scope="module")
+def folder(pointing, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pointing") / "it"
+    pointing.save_pretrained(path)
+    return path
+
+
+def weighing(recommender, weight):
+    chosen = recommender.settings.language_model.replace(pointer_weight=weight)
+    settings = recommender.settings.replace(language_model=chosen)
+    return replace(recommender, settings=settings, index=recommender.trie)
+
+
+def test_the_weight_is_the_best_on_validation(pointing):
+    found = {float(weight): ndcg for weight, ndcg in pointing.metrics["pointer"].items()}
+    assert pointing.settings.language_model.pointer_weight == max(found, key=found.get)
+    assert len(found) > 5
+    assert found[0.0] < max(found.values()), "this catalog's texts tell what is bought next"
+
+
+def test_training_moved_it(pointing):
+    pointer = pointing.language_model.pointer
+    assert pointer.query.abs().sum() > 0
+    assert pointer.sharpness.item() != pytest.approx(8.0)
+
+
+@torch.no_grad()
+def by_hand(recommender, history):
+    """What the pointer expects after one history of catalog indices, over the whole catalog."""
+    model, codes = recommender.language_model, recommender.semantic_ids.codes
+    tokens = torch.from_numpy(model.vocabulary.encode(codes[[*history, 0]]))[None]
+    states = states_in_front(model.core, recommender.inputs, torch.tensor(model.prefix), tokens)
+    weights = model.pointer(states[-1][0, 1:, 0][None])[0, -1].exp()
+    units = torch.from_numpy(unit_vectors(recommender.item_vectors))
+    likely = sum(
+        weight * model.pointer.kernel(units @ units[item])
+        for weight, item in zip(weights, history, strict=True)
+    )
+    return (likely / likely.sum()).numpy()
+
+
+def test_it_expects_what_the_formula_says_whatever_the_batch(pointing):
+    rows = [[4, 9, 4], [], [7], [1, 2, 3], list(range(40))]
+    found = pointing.pointing.probabilities(Histories.of(rows)).toarray()
+    for row in (0, 2, 3):
+        np.testing.assert_allclose(found[row], by_hand(pointing, rows[row]), rtol=1e-3, atol=1e-7)
+    assert found[1].sum() == 0, "no items, nothing to point at"
+    np.testing.assert_allclose(found[[0, 2, 3, 4]].sum(1), 1.0, rtol=1e-6)
+    alone = pointing.pointing.probabilities(Histories.of(rows[3:4])).toarray()
+    np.testing.assert_allclose(alone[0], found[3], rtol=1e-5)
+    newest = rows[4][-pointing.settings.training.max_items :]
+    np.testing.assert_allclose(found[4], by_hand(pointing, newest), rtol=1e-3, atol=1e-7)
+
+
+def test_lists_are_the_mixture_of_codes_and_pointer(pointing):
+    """Over the whole catalog, where a search finds every item."""
+    n = len(pointing.catalog)
+    half = weighing(pointing, 0.5)
+    histories = Histories.of([[4, 9, 4], [7]])
+    everything = np.tile(np.arange(n, dtype=np.int32), (2, 1))
+    codes = np.exp(half.alone(codes_only=True).score(histories, everything))
+    expected = 0.5 * codes + 0.5 * half.pointing.probabilities(histories).toarray()
+    np.testing.assert_allclose(np.exp(half.score(histories, everything)), expected, rtol=1e-4)
+    found = half.rank(histories, n, exclude_seen=False)
+    for row in range(2):
+        scores = expected[row, found.items[row]]
+        np.testing.assert_allclose(np.exp(found.scores[row]), scores, rtol=1e-3)
+        assert (np.diff(found.scores[row]) <= 0).all()
+    assert len(set(found.items[0].tolist())) == n
+
+
+def test_filters_hold_for_what_is_pointed_at(pointing):
+    nearly = weighing(pointing, 0.9)
+    ids = pointing.catalog.item_ids
+    found = nearly.recommend([ids[:3]], k=10, allow=ids[2:6], deny=ids[4:5])[0]
+    assert {item.item_id for item in found} == {ids[3], ids[5]}
+
+
+def test_an_empty_history_gets_what_the_codes_say(pointing):
+    heavy, codes = weighing(pointing, 0.9), pointing.alone(codes_only=True)
+    found, wanted = heavy.recommend([[]])[0], codes.recommend([[]])[0]
+    assert [item.item_id for item in found] == [item.item_id for item in wanted]
+
+
+def test_it_mixes_with_a_memory_too(pointing):
+    half = weighing(pointing, 0.5)
+    changed = half.settings.replace(
+        memory=half.settings.memory.replace(weight=0.3),
+        search=half.settings.search.replace(beams=len(half.catalog)),
+    )
+    whole = replace(half, settings=changed, index=pointing.trie)
+    histories = Histories.of([[4, 9], [7]])
+    found = whole.rank(histories, 5, exclude_seen=True)
+    np.testing.assert_allclose(found.scores, whole.score(histories, found.items), rtol=1e-4)
+    assert whole.alone().rank(histories, 5, exclude_seen=True).items.tolist() == (
+        half.rank(histories, 5, exclude_seen=True).items.tolist()
+    )
+
+
+def test_opened_it_recommends_the_same_and_its_weights_are_known(pointing, folder):
+    opened = GenerativeRecommender.from_pretrained(folder)
+    ids = pointing.catalog.item_ids
+    assert opened.recommend([ids[:3], []]) == pointing.recommend([ids[:3], []])
+    assert opened.language_model.parameters() == pointing.language_model.parameters()
+    before = hash_weights(opened.language_model)
+    with torch.no_grad():
+        opened.language_model.pointer.recency[0] += 1
+    assert hash_weights(opened.language_model) != before
+
+
+def test_new_items_are_pointed_at(pointing):
+    table = pointing.catalog.table.slice(0, 1)
+    twin = table.set_column(0, "item_id", [["twin"]])
+    grown = weighing(pointing.add_items(Catalog.from_table(twin)), 0.9)
+    found = grown.recommend([pointing.catalog.item_ids[:1]], k=5)[0]
+    assert "twin" in {item.item_id for item in found}
+
+
+def test_elsewhere_it_has_the_weight_of_the_transfer(pointing, recommender, shop):
+    other = generate(SyntheticShop(items=70, users=60, seed=4))
+    moved = transfer(pointing, other.catalog, other.log, TransferSettings(pointer_weight=0.7))
+    assert moved.settings.language_model.pointer_weight == 0.7
+    assert moved.pointing.probabilities(Histories.of([[3]])).shape == (1, 70)
+    without = transfer(recommender, other.catalog, other.log)
+    assert without.settings.language_model.pointer_weight is None
+
+
+def test_fitted_on_its_weight_is_chosen_again(pointing, tmp_path):
+    other = generate(SyntheticShop(items=70, users=120, seed=4))
+    moved = pointing.transfer(other.catalog, other.log)
+    before = hash_weights(moved.language_model)
+    words = ["training.max_steps=5", "memory.weight=0", "memory.text_weight=0"]
+    copy = replace(moved, language_model=moved.language_model.merged())
+    further = fit_further(copy, further_settings(copy, words=words), tmp_path / "further")
+    assert hash_weights(moved.language_model) == before
+    assert further.metrics["pointer"]
+    trained = further.language_model.pointer
+    assert not torch.equal(trained.recency, moved.language_model.pointer.recency)
+
+
+def test_it_is_no_plain_model_to_export(folder, tmp_path):
+    with pytest.raises(InputError, match=r"language_model\.pointer=false"):
+        export_model(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tasks_in_words_know_no_pointer():
+    chosen = {"backbone": "some/model", "pointer": True}
+    with pytest.raises(ValueError, match="learns from histories alone"):
+        FitSettings.model_validate({"language_model": chosen, "tasks": {"next-title": 0.3}})
+
+
+def test_a_stated_weight_is_kept(shop, pointer_settings):
+    chosen = pointer_settings["language_model"] | {"pointer_weight": 0.25}
+    training = pointer_settings["training"] | {"max_steps": 2}
+    settings = pointer_settings | {"language_model": chosen, "training": training}
+    fitted = GenerativeRecommender.fit(shop.catalog, shop.log, FitSettings.model_validate(settings))
+    assert fitted.settings.language_model.pointer_weight == 0.25
+    assert fitted.metrics["pointer"] == {}
+    with pytest.raises(ConfigError, match="language_model cannot change"):
+        further_settings(fitted, words=["language_model.pointer_weight=0.5"])

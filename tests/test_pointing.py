@@ -126,9 +126,6 @@ def test_it_mixes_with_a_memory_too(pointing):
     histories = Histories.of([[4, 9], [7]])
     found = whole.rank(histories, 5, exclude_seen=True)
     np.testing.assert_allclose(found.scores, whole.score(histories, found.items), rtol=1e-4)
-    assert whole.alone().rank(histories, 5, exclude_seen=True).items.tolist() == (
-        half.rank(histories, 5, exclude_seen=True).items.tolist()
-    )
 
 
 def test_opened_it_recommends_the_same_and_its_weights_are_known(pointing, folder):

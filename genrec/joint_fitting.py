@@ -106,7 +106,7 @@ def fit_together(
 
 
 def shared_settings(settings: FitSettings) -> FitSettings:
-    """The settings with what several catalogs share: text, and nothing of one catalog's own.
+    """The settings with what several catalogs share: text, a pointer, and nothing of one catalog's own.
 
     Raises:
         ConfigError: they ask for what only one catalog can have.
@@ -127,7 +127,12 @@ def shared_settings(settings: FitSettings) -> FitSettings:
             "collaborative vectors know the items of one log: with several catalogs, set "
             "collaborative.weight=0 or leave it out"
         )
-    return settings.replace(collaborative=settings.collaborative.replace(weight=0.0))
+    language_model = settings.language_model
+    if language_model.pointer is None and not settings.tasks:
+        language_model = language_model.replace(pointer=True)
+    return settings.replace(
+        collaborative=settings.collaborative.replace(weight=0.0), language_model=language_model
+    )
 
 
 @dataclass

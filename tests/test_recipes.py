@@ -115,6 +115,22 @@ def test_compare_demo_then_another_row(tmp_path):
     assert json.loads(out.read_text())["rows"] == first, "a row that is there is not measured again"
 
 
+def test_codes_of_several_catalogs_in_one_that_they_never_saw(tmp_path):
+    recipe = ["tokenizers/elsewhere.py", "tokenizers/elsewhere_demo.yaml"]
+    steps = "rows.finite scalars.steps=20"
+    done = run([*recipe, steps], tmp_path)
+    out = tmp_path / "runs" / "elsewhere_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["catalog"] for row in rows] == ["large", "small", "third"] * 2
+    assert [row["seen"] for row in rows] == [True, True, False] * 2
+    assert all(row["after"]["items"] == 0 for row in rows)
+    kmeans = {row["catalog"]: row["reconstruction_error"] for row in rows[:3]}
+    assert kmeans["third"] > kmeans["large"], "what was not fitted on is reconstructed less well"
+    refused = run([*recipe, "rows.numbers.kind=sequential"], tmp_path, expect=2)
+    assert "sequential numbers the items of one catalog" in refused.stderr
+
+
 def test_sft_demo_then_rank_queries_dpo_and_passes_demo(tmp_path):
     short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     short += ["fit.training.max_steps=20", "fit.training.validations=1"]

@@ -37,6 +37,12 @@ def transfer(
             min=0, max=0.99, help="Share of items whose texts are like those of the history."
         ),
     ] = None,
+    pointer_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=0.99, help="Share of the pointer in the language model, if it has one."
+        ),
+    ] = None,
     item_id: ItemId = "item_id",
     log_item_id: Annotated[
         str | None, typer.Option(help="Name of the log's item id column, if it is another.")
@@ -71,9 +77,8 @@ def transfer(
     recommender = open_recommender(folder, "cpu")
     catalog = columns.read_catalog(items)
     log = None if interactions is None else columns.read_log(interactions, catalog)
-    chosen = (
-        TransferSettings() if text_weight is None else TransferSettings(text_weight=text_weight)
-    )
+    stated = {"text_weight": text_weight, "pointer_weight": pointer_weight}
+    chosen = TransferSettings(**{name: v for name, v in stated.items() if v is not None})
     moved = transferred(recommender, catalog, log, chosen, vectors=vectors or ())
     moved.save_pretrained(out, overwrite=overwrite)
     log_lines([f"recommender in {out}; next: genrec recommend {out} --history ID,ID,…"])

@@ -40,10 +40,11 @@ class LanguageModelSettings(Settings):
     (see `item_attention`). Training then sends nearly twice the tokens through a model that must heed masks,
     which one with sliding windows or a running state does not, and it is no plain model for `genrec export`
     and vLLM."""
-    pointer: bool = False
+    pointer: bool | None = None
     """Whether it also learns to point: at the items of a history that count, and so at all that are like them
-    (see `pointer`). Of a catalog that it was never trained on the pointer says most of what it says. Each
-    history is then read twice, and what is exported writes codes only, so it is refused."""
+    (see `pointer`). None is yes for several catalogs together and no for one: of a catalog that it was never
+    trained on, the pointer tells it most. Each history is then read twice, and the model is no plain one for
+    `genrec export` and vLLM."""
     pointer_weight: float | None = Field(None, ge=0, lt=1)
     """Share of the pointer in what the language model expects; None is chosen on validation."""
     instruction: str = "A shopper chose these products, oldest first:"

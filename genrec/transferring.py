@@ -39,10 +39,11 @@ class TransferSettings(Settings):
 
     pointer_weight: float = Field(0.95, ge=0, lt=1)
     """Share of the pointer in what the language model expects, where it has one: codes are names, and say
-    little of items that the model was not trained on."""
-    text_weight: float = Field(0.95, ge=0, lt=1)
-    """Share of items whose texts are like those of the history (see `genrec.memory`). Chosen on
-    validation from Beauty to three other catalogs; where catalogs are much alike, less is better."""
+    little of items that the model was not trained on. Where catalogs are much alike, less is better."""
+    text_weight: float | None = Field(None, ge=0, lt=1)
+    """Share of items whose texts are like those of the history (see `genrec.memory`). None is .2 beside a
+    language model with a pointer and .95 beside one that has codes alone: both were chosen on validation
+    users of Toys, from Beauty."""
 
 
 def transfer(
@@ -129,11 +130,14 @@ def _memory(
     """No counts, and likeness of texts where comparing them takes no hours."""
     memory = recommender.settings.memory
     few = len(catalog) <= memory.text_items
-    if not few and settings.text_weight:
+    weight = settings.text_weight
+    if weight is None:
+        weight = 0.95 if recommender.language_model.pointer is None else 0.2
+    if not few and weight:
         log.warning(
             "texts of %s items are not compared, since time grows with the square (memory.text_items is %s): "
             "the language model speaks alone",
             f"{len(catalog):,}",
             f"{memory.text_items:,}",
         )
-    return memory.replace(weight=0.0, text_weight=settings.text_weight if few else 0.0)
+    return memory.replace(weight=0.0, text_weight=weight if few else 0.0)

@@ -117,7 +117,7 @@ class Trie:
         """The same tree on another device."""
         return Trie(
             self.codebook_sizes,
-            tuple(code.to(device) for code in self.code),
+            tuple(_on(torch.device(device), code) for code in self.code),
             tuple(start.to(device) for start in self.child_start),
             self.widest,
             self.leaf_item.to(device),
@@ -219,7 +219,8 @@ class Trie:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 sizes = tuple(int(size) for size in file.metadata()["codebook_sizes"].split())
-            code = tuple(tensors[f"code.{level}"] for level in range(len(sizes)))
+            place = torch.device(device)
+            code = tuple(_on(place, tensors[f"code.{level}"]) for level in range(len(sizes)))
             starts = [name for name in tensors if name.startswith("child_start.")]
             child_start = tuple(tensors[f"child_start.{depth}"] for depth in range(len(starts)))
             widest = tuple(tensors["widest"].tolist())
@@ -229,7 +230,8 @@ class Trie:
 
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         for level, code in enumerate(self.code):
-            yield f"code.{level}", code
+            wide = code.dtype == torch.int32
+            yield f"code.{level}", code.to(torch.uint16) if wide else code
         for depth, start in enumerate(self.child_start):
             yield f"child_start.{depth}", start
         yield "leaf_item", self.leaf_item
@@ -270,6 +272,12 @@ def _sorted_rows(codes: NDArray[np.integer], sizes: tuple[int, ...]) -> NDArray[
 
 def _narrowest(size: int) -> type[np.unsignedinteger]:
     return np.uint8 if size <= 256 else np.uint16
+
+
+def _on(device: torch.device, code: Tensor) -> Tensor:
+    """Codes on a device, as integers that can be indexed there: off the CPU, those of 16 bits cannot."""
+    code = code.to(device)
+    return code if device.type == "cpu" or code.dtype == torch.uint8 else code.int()
 
 
 def _ends(starts: NDArray[np.int64], total: int) -> NDArray[np.int32]:

@@ -1,5 +1,7 @@
 """The trie against a dictionary of sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +161,19 @@ def test_no_filter_is_none():
 def test_bad_codes_are_refused(codes, sizes, message):
     with pytest.raises(InputError, match=message):
         Trie.build(np.asarray(codes), sizes)
+
+
+def test_off_the_cpu_wide_codes_are_of_a_type_that_can_be_indexed(tmp_path):
+    """CUDA indexes no 16-bit unsigned integers; ``meta`` stands in for it, and the file stays as it was."""
+    catalog = TinyCatalog.random(60, (300, 4), seed=1)
+    here = Trie.build(catalog.codes, catalog.codebook_sizes)
+    away = here.to("meta")
+    assert [code.dtype for code in here.code] == [torch.uint16, torch.uint8]
+    assert [code.dtype for code in away.code] == [torch.int32, torch.uint8]
+    wide = replace(here, code=(here.code[0].int(), here.code[1]))
+    wide.save(tmp_path / "wide")
+    here.save(tmp_path / "here")
+    assert (tmp_path / "wide").read_bytes() == (tmp_path / "here").read_bytes()
+    assert wide.nbytes == here.nbytes
+    first = wide.child_span(0, torch.zeros(1, dtype=torch.long))[0]
+    assert torch.equal(wide.child_codes(0, first), here.child_codes(0, first))

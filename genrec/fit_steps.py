@@ -16,8 +16,9 @@ from genrec.data.split import Split
 from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model.item_attention import require_masks
 from genrec.memory import Memory, choose_weights, compare_texts
-from genrec.mixtures import mixed_ndcg
+from genrec.mixtures import best_weight, mixed_ndcg
 from genrec.recommender import GenerativeRecommender
+from genrec.settings import FitSettings
 from genrec.training import (
     CodeNeighbors,
     HistorySource,
@@ -40,6 +41,7 @@ __all__ = [
     "quick_validation",
     "training_bar",
     "training_metrics",
+    "with_pointer_weight",
 ]
 
 log = logging.getLogger(__name__)
@@ -113,9 +115,14 @@ def quick_validation(
 
 
 def choose_shares(
-    recommender: GenerativeRecommender, split: Split
+    recommender: GenerativeRecommender, split: Split, prior: FitSettings | None = None
 ) -> tuple[GenerativeRecommender, dict[str, dict[str, float]]]:
     """Choose on validation what the pointer, then what the memory weighs, unless the settings say it.
+
+    Args:
+        recommender: trained.
+        split: its validation cases choose.
+        prior: what was chosen before this training, which stays unless something else is clearly better.
 
     Returns:
         The recommender with these weights, and for ``pointer`` (where there is one) and ``memory`` the
@@ -123,47 +130,56 @@ def choose_shares(
     """
     told = {}
     if recommender.language_model.pointer is not None:
-        recommender, told["pointer"] = choose_pointer(recommender, split)
-    recommender, told["memory"] = choose_memory(recommender, split)
+        recommender, told["pointer"] = choose_pointer(recommender, split, prior)
+    recommender, told["memory"] = choose_memory(recommender, split, prior)
     return recommender, told
 
 
+def with_pointer_weight(
+    recommender: GenerativeRecommender, weight: float | None
+) -> GenerativeRecommender:
+    """The same recommender, whose pointer has that share in what the language model expects."""
+    whole = recommender.settings
+    chosen = whole.language_model.replace(pointer_weight=weight)
+    settings = whole.replace(language_model=chosen)
+    return replace(recommender, settings=settings, index=recommender.trie)
+
+
 def choose_pointer(
-    recommender: GenerativeRecommender, split: Split
+    recommender: GenerativeRecommender, split: Split, prior: FitSettings | None = None
 ) -> tuple[GenerativeRecommender, dict[str, float]]:
     """Choose the pointer's share in what the language model expects (see `choose_shares`)."""
     whole = recommender.settings
     cases = split.valid.draw(whole.validation_users, whole.seed)
-    if whole.language_model.pointer_weight is not None or not len(cases):
+    before = None if prior is None else prior.language_model.pointer_weight
+    if whole.language_model.pointer_weight is not None:
         return recommender, {}
-
-    def pointing(weight: float) -> GenerativeRecommender:
-        chosen = whole.language_model.replace(pointer_weight=weight)
-        settings = whole.replace(language_model=chosen)
-        return replace(recommender, settings=settings, index=recommender.trie)
-
+    if not len(cases):
+        return with_pointer_weight(recommender, before), {}
     codes = recommender.alone(codes_only=True).rank(
         cases.histories, whole.search.widest, exclude_seen=True
     )
-    pointer = pointing(0.5).pointing
-    assert pointer is not None
-    expected = pointer.probabilities(cases.histories)
+    pointing = with_pointer_weight(recommender, 0.5).pointing
+    assert pointing is not None
+    expected = pointing.probabilities(cases.histories)
+    tried = sorted({*POINTER_WEIGHTS, *([] if before is None else [before])})
     found = {
         weight: mixed_ndcg(codes, (expected, np.full(len(cases), weight)), cases)
-        for weight in POINTER_WEIGHTS
+        for weight in tried
     }
-    best = max(found, key=lambda weight: (found[weight], -weight))
+    best = best_weight(found, before)
+    told = {str(weight): round(float(ndcg.mean()), 6) for weight, ndcg in found.items()}
     log.info(
         "the pointer weighs %.2f in the language model: validation ndcg@10 %.4f, codes alone %.4f",
         best,
-        found[best],
-        found[0.0],
+        told[str(best)],
+        told["0.0"],
     )
-    return pointing(best), {str(weight): round(ndcg, 6) for weight, ndcg in found.items()}
+    return with_pointer_weight(recommender, best), told
 
 
 def choose_memory(
-    recommender: GenerativeRecommender, split: Split
+    recommender: GenerativeRecommender, split: Split, prior: FitSettings | None = None
 ) -> tuple[GenerativeRecommender, dict[str, float]]:
     """Choose what the log's counts weigh beside the language model, unless the settings say it.
 
@@ -173,17 +189,22 @@ def choose_memory(
     whole = recommender.settings
     settings = whole.memory
     cases = split.valid.draw(whole.validation_users, whole.seed)
-    if None not in (settings.weight, settings.text_weight) or not len(cases):
+    if None not in (settings.weight, settings.text_weight):
         return recommender, {}
+    if not len(cases):
+        kept = settings if prior is None else settings.filled(prior.memory)
+        unchosen = whole.replace(memory=kept)
+        return replace(recommender, settings=unchosen, index=recommender.trie), {}
     model = recommender.alone().rank(cases.histories, whole.search.widest, exclude_seen=True)
     likeness = compare_texts(recommender.catalog.texts(whole.template), settings)
     memory = Memory.of(split.train, len(recommender.catalog), settings, likeness)
-    chosen, found = choose_weights(model, memory, cases)
+    before = None if prior is None else prior.memory
+    chosen, found = choose_weights(model, memory, cases, prior=before)
     log.info(
         "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f%s",
         chosen.weight,
         f", likeness of texts {chosen.text_weight:.2f}" if chosen.text_weight else "",
-        max(found.values()),
+        found[f"{chosen.weight}+{chosen.text_weight}"],
         f", alone {found['0.0+0.0']:.4f}" if "0.0+0.0" in found else "",
     )
     remembering = replace(

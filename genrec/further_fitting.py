@@ -48,8 +48,9 @@ def fit_further(
 ) -> GenerativeRecommender:
     """Train a recommender's language model further on its log, and save the result in `out`.
 
-    All weights train, in float32. A call that was interrupted goes on where it stood when it is given again
-    with the same arguments.
+    All weights train, in float32, and stay as they were where validation finds no better ones, as it may well
+    do on a log of a few users. A call that was interrupted goes on where it stood when it is given again with
+    the same arguments.
 
     Args:
         recommender: fitted or transferred, its adapter merged if it had one; its weights are changed.
@@ -71,7 +72,14 @@ def fit_further(
     data = recommender.data | data_facts(recommender.catalog, recommender.log)
     trained = replace(recommender, settings=chosen, metrics={}, data=data, index=recommender.trie)
     split = training_split(trained)
-    run = Retraining(trained, "further", record, settings.seed, chooses_shares=True)
+    run = Retraining(
+        trained,
+        "further",
+        record,
+        settings.seed,
+        chooses_shares=True,
+        prior=recommender.settings,
+    )
     return run.run(
         lambda: objective(trained, split.train), out, overwrite=overwrite, restart=restart
     )

@@ -28,7 +28,7 @@ from genrec.evaluation.baselines.recency import recency_weights
 from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.mixtures import join, mixed_ndcg
+from genrec.mixtures import best_weight, join, mixed_ndcg
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -70,6 +70,17 @@ class MemorySettings(Settings):
     def silent(self) -> bool:
         """Whether it says nothing."""
         return not (self.weight or self.text_weight)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Both, 0 where none is stated."""
+        return self.weight or 0.0, self.text_weight or 0.0
+
+    def filled(self, other: MemorySettings) -> MemorySettings:
+        """These, with the weights of others where none is stated."""
+        ours = {"weight": self.weight, "text_weight": self.text_weight}
+        missing = {name: getattr(other, name) for name, value in ours.items() if value is None}
+        return self.replace(**missing)
 
     @model_validator(mode="after")
     def _something_for_the_model(self) -> MemorySettings:
@@ -174,7 +185,11 @@ def compare_new_texts(
 
 
 def choose_weights(
-    model: Ranking, memory: Memory, cases: Cases, k: int = 10
+    model: Ranking,
+    memory: Memory,
+    cases: Cases,
+    k: int = 10,
+    prior: MemorySettings | None = None,
 ) -> tuple[MemorySettings, dict[str, float]]:
     """Choose the weights of the best ndcg@k on validation cases; of equally good ones the smallest.
 
@@ -183,11 +198,13 @@ def choose_weights(
         memory: what is mixed with it; weights that its settings state stay as they are.
         cases: their targets, and histories whose items are not recommended again.
         k: cut-off.
+        prior: weights that were chosen before, which stay unless others are clearly better (see
+            `best_weight`).
 
     Returns:
         The settings with both weights, and the ndcg of every pair tried, by ``counts+texts``.
     """
-    settings, found = memory.settings, {}
+    settings = memory.settings
     parts = [memory.probabilities(cases.histories)]
     if memory.likeness is not None:
         parts.append(memory.text_probabilities(cases.histories))
@@ -196,8 +213,13 @@ def choose_weights(
     if settings.text_weight is None and memory.likeness is not None:
         texts = WEIGHTS
     most = max(_MOST, (settings.weight or 0.0) + (settings.text_weight or 0.0))
-    for pair in sorted(((a, b) for a in counts for b in texts if a + b <= most), key=sum):
-        found[pair] = mixed_ndcg(model, join(parts, pair), cases, k)
-    best = max(found, key=lambda pair: (found[pair], -sum(pair)))
+    tried = {(a, b) for a in counts for b in texts if a + b <= most}
+    before = None if prior is None else settings.filled(prior).weights
+    tried |= set() if before is None else {before}
+    found = {
+        pair: mixed_ndcg(model, join(parts, pair), cases, k)
+        for pair in sorted(tried, key=lambda pair: (sum(pair), pair))
+    }
+    best = best_weight(found, before)
     chosen = settings.replace(weight=best[0], text_weight=best[1])
-    return chosen, {f"{a}+{b}": ndcg for (a, b), ndcg in found.items()}
+    return chosen, {f"{a}+{b}": float(ndcg.mean()) for (a, b), ndcg in found.items()}

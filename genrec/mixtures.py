@@ -6,8 +6,9 @@ sums to 1, or is empty where there is nothing to say. What a search found is a `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Voice", "join", "mix", "mix_in_turn", "mixed_ndcg", "mixed_scores"]
+__all__ = ["Voice", "best_weight", "join", "mix", "mix_in_turn", "mixed_ndcg", "mixed_scores"]
 
 Voice: TypeAlias = "tuple[csr_matrix, NDArray[np.float64]]"
 """A distribution `(C, N)` and its share in a mixture, `(C,)`."""
+
+W = TypeVar("W")
 
 _LEAST = 1e-300
 """What a probability that is too small for a float counts as: its item stays in the list."""
@@ -133,11 +136,30 @@ def mixed_scores(
     return np.asarray(np.log((1 - share) * likely + share * counted))
 
 
-def mixed_ndcg(model: Ranking, other: Voice, cases: Cases, k: int = 10) -> float:
-    """The ndcg@k of what a model and something beside it expect together (see `mix`), seen items out."""
+def mixed_ndcg(model: Ranking, other: Voice, cases: Cases, k: int = 10) -> NDArray[np.float64]:
+    """The ndcg@k `(C,)` of what a model and something beside it expect together, seen items left out."""
     mixed = mix(model, *other, k, deny=list(cases.histories))
     ranks = rank_of_target(mixed, cases.targets)
-    return float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0).mean())
+    return np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0)
+
+
+def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:
+    """The weight under which cases fare best on average; of equally good ones the first.
+
+    One that was chosen before, on other data, stays unless the best is better by more than a standard error
+    of the cases' differences (the rule of Breiman et al. 1984, section 3.4.3): of a handful of users, some
+    weight is always the best by chance.
+
+    Args:
+        found: weight -> what each of the same cases got, `(C,)`.
+        prior: the weight that was chosen before, one of these; None where there is none.
+    """
+    best = max(found, key=lambda weight: float(found[weight].mean()))
+    if prior is None:
+        return best
+    gain = found[best] - found[prior]
+    error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
+    return best if gain.mean() > error else prior
 
 
 def _passing(

@@ -22,7 +22,13 @@ from torch import nn
 from genrec.artifacts import require_free
 from genrec.data.split import Split
 from genrec.errors import InputError
-from genrec.fit_steps import choose_shares, measure_validation, training_bar, training_metrics
+from genrec.fit_steps import (
+    choose_shares,
+    measure_validation,
+    training_bar,
+    training_metrics,
+    with_pointer_weight,
+)
 from genrec.language_model import LanguageModel
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
@@ -56,6 +62,8 @@ class Retraining:
         seed: of batches and dropout.
         chooses_shares: whether weights of pointer and memory that the settings leave open are chosen at the
             end.
+        prior: settings of a recommender that this one comes from and should be better than: its weights are
+            kept unless training finds better ones, and so are the shares of pointer and memory that it has.
         finish: makes of the trained recommender the one to save, and says what else its metrics tell; None
             where it is saved as it was trained.
     """
@@ -65,6 +73,7 @@ class Retraining:
     record: dict[str, Any]
     seed: int
     chooses_shares: bool = False
+    prior: FitSettings | None = None
     finish: Finish | None = None
 
     def run(
@@ -101,7 +110,9 @@ class Retraining:
             recommender, told = self.finish(recommender)
         shares: dict[str, dict[str, float]] = {"memory": {}}
         if self.chooses_shares:
-            recommender, shares = choose_shares(recommender, training_split(recommender))
+            recommender, shares = choose_shares(
+                recommender, training_split(recommender), self.prior
+            )
         metrics = self._metrics(recommender, result, seconds)
         recommender.metrics = metrics | shares | told
         if is_main():
@@ -113,6 +124,8 @@ class Retraining:
     def _train(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
         settings = self.recommender.settings
         quick = self.recommender.alone(settings.validation_beams)
+        if self.prior is not None:
+            quick = with_pointer_weight(quick, self.prior.language_model.pointer_weight)
         drawn = training_split(self.recommender).valid.draw(
             settings.validation_users, settings.seed
         )
@@ -125,6 +138,7 @@ class Retraining:
                 folder=folder,
                 seed=self.seed,
                 report=report,
+                keeps_start=self.prior is not None,
             )
 
     def _metrics(

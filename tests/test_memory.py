@@ -10,7 +10,7 @@ from genrec.evaluation.baselines import text_graph
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
 from genrec.memory import Memory, MemorySettings, choose_weights, compare_texts
-from genrec.mixtures import join, mix
+from genrec.mixtures import best_weight, join, mix
 
 MODEL = Ranking(
     np.array([[0, 1, 2], [3, -1, -1]], np.int32),
@@ -151,3 +151,30 @@ def test_texts_are_compared_where_that_is_wanted_and_can_be():
     assert compare_texts(["a", "b"], MemorySettings()) is None
     with pytest.raises(DataError, match="no item text holds a word"):
         compare_texts(["a", "b"], MemorySettings(text_weight=0.1))
+
+
+def test_a_weight_chosen_before_stays_unless_another_is_clearly_better():
+    gains = {0.2: np.array([0.5, 0.5, 0.0, 1.0]), 0.7: np.array([0.6, 0.4, 0.0, 1.05])}
+    assert best_weight(gains) == 0.7
+    assert best_weight(gains, 0.2) == 0.2, "by .0125, with a standard error of .04"
+    clearly = gains | {0.7: np.array([0.6, 0.6, 0.1, 1.0])}
+    assert best_weight(clearly, 0.2) == 0.7, "by .075, with a standard error of .025"
+    one = {0.2: np.array([0.0]), 0.7: np.array([1.0])}
+    assert best_weight(one, 0.2) == 0.2, "of one case nothing is known"
+    assert best_weight({0.0: np.zeros(3), 0.5: np.zeros(3)}) == 0.0
+
+
+def test_weights_of_a_memory_chosen_before_stay_on_a_few_cases():
+    cases = Cases(np.arange(2), Histories.of([[9], [9]]), np.array([4, 3]))
+    before = MemorySettings(weight=0.33, text_weight=0.1)
+    said = Said(MemorySettings(), COUNTS, COUNTS)
+    alone, _ = choose_weights(MODEL, said, cases, k=2)
+    assert (alone.weight, alone.text_weight) != (0.33, 0.1)
+    chosen, found = choose_weights(MODEL, said, cases, k=2, prior=before)
+    assert (chosen.weight, chosen.text_weight) == (0.33, 0.1)
+    assert "0.33+0.1" in found
+    stated = Said(MemorySettings(weight=0.5), COUNTS, COUNTS)
+    chosen, _ = choose_weights(MODEL, stated, cases, k=2, prior=before)
+    assert (chosen.weight, chosen.text_weight) == (0.5, 0.1), (
+        "what is stated is no matter of choice"
+    )

@@ -110,6 +110,18 @@ def test_a_catalog_too_large_to_compare_is_left_to_the_language_model(recommende
     assert "texts of 90 items are not compared" in caplog.text
 
 
+def test_what_training_makes_worse_stays_as_it_was(moved, tmp_path):
+    """At such a rate nothing is learned, and the weights remain."""
+    from dataclasses import replace
+
+    words = ["training.max_steps=6", "training.learning_rate=10", "split.train_share=0.05"]
+    copy = replace(moved, language_model=moved.language_model.merged())
+    before = hash_weights(copy.language_model)
+    further = fit_further(copy, further_settings(copy, words=words), tmp_path / "further")
+    assert hash_weights(further.language_model) == before
+    assert further.metrics["training"]["best_step"] == 0
+
+
 def test_saved_and_opened_it_is_the_same(moved, tmp_path):
     moved.save_pretrained(tmp_path / "moved")
     opened = GenerativeRecommender.from_pretrained(tmp_path / "moved")

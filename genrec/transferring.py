@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from genrec.config import Settings
@@ -22,28 +23,31 @@ from genrec.data.histories import Histories
 from genrec.data.interactions import Interactions
 from genrec.encoders import TfidfEncoder
 from genrec.errors import InputError
-from genrec.language_model.settings import LanguageModelSettings
 from genrec.memory import MemorySettings
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.base import ItemTokenizer
+from genrec.semantic_ids.quality import lost_variance
 from genrec.semantic_ids.semantic_ids import SemanticIds
+from genrec.settings import FitSettings
 from genrec.work_folder import data_facts
 
-__all__ = ["TransferSettings", "transfer"]
+__all__ = ["TransferSettings", "alike", "transfer"]
 
 log = logging.getLogger(__name__)
+_ALIKE = 1.5
 
 
 class TransferSettings(Settings):
     """What speaks beside the language model where no log was learned from."""
 
-    pointer_weight: float = Field(0.95, ge=0, lt=1)
-    """Share of the pointer in what the language model expects, where it has one: codes are names, and say
-    little of items that the model was not trained on. Where catalogs are much alike, less is better."""
+    pointer_weight: float | None = Field(None, ge=0, lt=1)
+    """Share of the pointer in what the language model expects, where it has one. None is .95, since codes are
+    names and say little of items that the model was not trained on; but where they tell the new items apart
+    nearly as well as the old ones (see `alike`), it is what the fit chose."""
     text_weight: float | None = Field(None, ge=0, lt=1)
-    """Share of items whose texts are like those of the history (see `genrec.memory`). None is .2 beside a
-    language model with a pointer and .95 beside one that has codes alone: both were chosen on validation
-    users of Toys, from Beauty."""
+    """Share of items whose texts are like those of the history (see `genrec.memory`). None is .95 beside a
+    language model that has codes alone, .2 beside one with a pointer, and what the fit chose where the
+    catalogs are alike. These were chosen on validation users of Toys, from Beauty."""
 
 
 def transfer(
@@ -95,10 +99,7 @@ def transfer(
         semantic_ids=empty.add(catalog.item_ids, found, recommender.item_tokenizer),
         vectorizer=vectorizer,
         log=new_log,
-        settings=recommender.settings.replace(
-            memory=_memory(recommender, catalog, settings),
-            language_model=_language_model(recommender, settings),
-        ),
+        settings=_settings(recommender, catalog, found, settings),
         metrics={},
         data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
         likeness=None,
@@ -117,27 +118,54 @@ def _no_log(catalog: Catalog) -> Interactions:
     return Interactions.of_histories(catalog, Histories.of([]), None)
 
 
-def _language_model(
-    recommender: GenerativeRecommender, settings: TransferSettings
-) -> LanguageModelSettings:
-    weight = settings.pointer_weight if recommender.language_model.pointer is not None else None
-    return recommender.settings.language_model.replace(pointer_weight=weight)
+def alike(recommender: GenerativeRecommender, vectors: NDArray[np.float32]) -> bool:
+    """Whether codes lose at most half as much again of new items' vectors as of those of the recommender.
+
+    Catalogs drawn from one world lose 1.3 times as much of each other; Beauty and Toys together lose 2.9
+    times as much of another beauty shop, and 5 times as much of films.
+
+    Args:
+        recommender: whose language model has a pointer, and so keeps the vectors of its items.
+        vectors: `(N, D)` of the new ones.
+    """
+    tokenizer, own = recommender.item_tokenizer, recommender.item_vectors
+    assert isinstance(tokenizer, ItemTokenizer)
+    assert own is not None
+    known = lost_variance(tokenizer, own.astype(np.float32))
+    return lost_variance(tokenizer, vectors) <= _ALIKE * known
 
 
-def _memory(
-    recommender: GenerativeRecommender, catalog: Catalog, settings: TransferSettings
-) -> MemorySettings:
+def _settings(
+    recommender: GenerativeRecommender,
+    catalog: Catalog,
+    vectors: NDArray[np.float32],
+    settings: TransferSettings,
+) -> FitSettings:
+    """Those of the fit, with shares of pointer and memory that suit the new catalog."""
+    fitted = recommender.settings
+    pointer, text = None, 0.95
+    if recommender.language_model.pointer is not None:
+        pointer, text = 0.95, 0.2
+        if alike(recommender, vectors):
+            log.info("the catalogs are alike: the shares that the fit chose are kept")
+            pointer = fitted.language_model.pointer_weight or 0.0
+            text = fitted.memory.text_weight or 0.0
+        pointer = pointer if settings.pointer_weight is None else settings.pointer_weight
+    text = text if settings.text_weight is None else settings.text_weight
+    return fitted.replace(
+        memory=_memory(fitted.memory, len(catalog), text),
+        language_model=fitted.language_model.replace(pointer_weight=pointer),
+    )
+
+
+def _memory(memory: MemorySettings, items: int, text_weight: float) -> MemorySettings:
     """No counts, and likeness of texts where comparing them takes no hours."""
-    memory = recommender.settings.memory
-    few = len(catalog) <= memory.text_items
-    weight = settings.text_weight
-    if weight is None:
-        weight = 0.95 if recommender.language_model.pointer is None else 0.2
-    if not few and weight:
+    few = items <= memory.text_items
+    if not few and text_weight:
         log.warning(
             "texts of %s items are not compared, since time grows with the square (memory.text_items is %s): "
             "the language model speaks alone",
-            f"{len(catalog):,}",
+            f"{items:,}",
             f"{memory.text_items:,}",
         )
-    return memory.replace(weight=0.0, text_weight=weight if few else 0.0)
+    return memory.replace(weight=0.0, text_weight=text_weight if few else 0.0)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -154,6 +155,17 @@ def test_elsewhere_it_has_the_weight_of_the_transfer(pointing, recommender, shop
     assert moved.pointing.probabilities(Histories.of([[3]])).shape == (1, 70)
     without = transfer(recommender, other.catalog, other.log)
     assert without.settings.language_model.pointer_weight is None
+
+
+def test_alike_catalogs_keep_what_the_fit_chose_and_others_are_pointed_at(pointing):
+    same = pointing.transfer(pointing.catalog)
+    assert same.settings.language_model == pointing.settings.language_model
+    rows = np.random.default_rng(0).permuted(pointing.catalog.titles).tolist()
+    words = [" ".join(sorted(set(title), reverse=True)) for title in rows]
+    table = {"item_id": [f"X{i}" for i in range(len(words))], "title": words}
+    other = pointing.transfer(Catalog.from_table(pa.table(table)))
+    assert other.settings.language_model.pointer_weight == 0.95
+    assert other.settings.memory.text_weight == 0.2
 
 
 def test_fitted_on_its_weight_is_chosen_again(pointing, tmp_path):

@@ -34,6 +34,7 @@ __all__ = [
     "QualityReport",
     "collisions",
     "level_usage",
+    "lost_variance",
     "quality",
 ]
 
@@ -261,6 +262,16 @@ def _distances(
     spread = tuple(np.percentile(distances, STEPS).tolist())
     mean, middle, most = distances.mean(), np.median(distances), distances.max()
     return Moves(len(moved), last_only, float(mean), float(middle), float(most), spread), lost
+
+
+def lost_variance(tokenizer: ItemTokenizer, vectors: NDArray[np.float32]) -> float:
+    """Share of the variance of vectors `(N, D)` that their codes lose; 0 where there is none to lose.
+
+    Of vectors unlike those that the item tokenizer was fitted on it may be above 1.
+    """
+    total = float(((vectors - vectors.mean(axis=0)) ** 2).sum())
+    error = float(_squared_errors(vectors, tokenizer.encode(vectors), tokenizer).sum())
+    return error / total if total else 0.0
 
 
 def _squared_errors(

@@ -176,7 +176,7 @@ def _making(facts: CardFacts) -> list[str]:
     lines = [
         f"- Vectors: {_vectors(facts.settings)}",
         f"- Semantic IDs: {_semantic_ids(facts)}",
-        f"- Language model: {_language_model(facts)}",
+        f"- Language model: {_language_model(facts)}{_pointer(facts)}",
         f"- Training: {_training(facts)}",
         f"- Memory: {_memory(facts)}",
         f"- Search: {_search(facts.settings)}",
@@ -231,6 +231,13 @@ def _language_model(facts: CardFacts) -> str:
     if settings.backbone == "compact":
         return f"{code('compact')}, trained from scratch{shape}"
     return f"from {code(without_folders(settings.backbone))}, weights saved whole{shape}"
+
+
+def _pointer(facts: CardFacts) -> str:
+    settings = facts.settings.language_model
+    if not settings.pointer:
+        return ""
+    return f"; its pointer weighs {settings.pointer_weight or 0.0:.2f}, the codes that it writes the rest"
 
 
 def _training(facts: CardFacts) -> str:

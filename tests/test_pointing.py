@@ -140,6 +140,12 @@ def test_opened_it_recommends_the_same_and_its_weights_are_known(pointing, folde
     assert hash_weights(opened.language_model) != before
 
 
+def test_its_card_says_what_it_weighs(pointing, folder):
+    weight = pointing.settings.language_model.pointer_weight
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"its pointer weighs {weight:.2f}" in card
+
+
 def test_new_items_are_pointed_at(pointing):
     table = pointing.catalog.table.slice(0, 1)
     twin = table.set_column(0, "item_id", [["twin"]])

@@ -103,9 +103,12 @@ def mix_in_turn(
     """Mix one voice after the other with a model (see `mix`): the k best items, `(C, k)`.
 
     Args:
-        model: `(C, M)`. voices: what is mixed in, in this order.
-        k: columns of the result. width: items that are kept between two voices.
-        allow, deny: see `mix`.
+        model: `(C, M)`.
+        voices: what is mixed in, in this order.
+        k: columns of the result.
+        width: items that are kept between two voices.
+        allow: see `mix`.
+        deny: see `mix`.
     """
     for place, voice in enumerate(voices, start=1):
         kept = k if place == len(voices) else width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.artifacts import atomic_folder, provenance, read_manifest, write_manifest
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, Trie
@@ -21,10 +19,10 @@ from genrec.fitted_catalog import FittedCatalog
 from genrec.language_model import LanguageModel
 from genrec.memory import Memory, compare_texts
 from genrec.mixtures import Voice, mix_in_turn, mixed_scores
-from genrec.model_card import write_card
 from genrec.nearest_items import NearestItems
 from genrec.pointing import NAMED, Pointing
 from genrec.query import QueryWords
+from genrec.recommender_folder import open_folder, save_folder
 from genrec.request import Request, check_count, check_request
 from genrec.settings import FitSettings
 
@@ -355,20 +353,7 @@ class GenerativeRecommender:
         Raises:
             InputError: the folder exists (and `overwrite` is False) or cannot be written.
         """
-        with atomic_folder(Path(folder), overwrite=overwrite) as building:
-            self.fitted_catalog().write(building, self.trie)
-            self.item_tokenizer.save(building / "item_tokenizer")
-            self.vectorizer.save(building)
-            self.language_model.save(building / "language_model")
-            (building / "metrics.json").write_text(json.dumps(self.metrics, indent=2) + "\n")
-            content = {
-                "provenance": provenance(),
-                "data": self.data,
-                "settings": self.settings.model_dump(mode="json"),
-                "semantic_ids": self.semantic_ids.describe(),
-            }
-            write_card(building, content, self.settings)
-            write_manifest(building, content)
+        save_folder(self, Path(folder), overwrite=overwrite)
 
     @classmethod
     def from_pretrained(
@@ -395,25 +380,7 @@ class GenerativeRecommender:
             RecommenderError: it is missing, incomplete, altered, or of another format version; or the
                 pretrained model of its adapter is.
         """
-        from genrec.config import validate
-
-        folder = Path(folder)
-        manifest = read_manifest(folder, parts=("settings", "semantic_ids", "data"))
-        settings = validate(FitSettings, manifest["settings"], source=str(folder))
-        if base is not None:
-            moved = settings.language_model.replace(backbone=base)
-            settings = settings.replace(language_model=moved)
-        language_model = LanguageModel.load(
-            folder / "language_model",
-            settings.language_model,
-            tuple(manifest["semantic_ids"]["codebook_sizes"]),
-            merged=merged,
-        )
-        language_model.to(settings.replace(device=device).torch_device(), dtype)
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        index = Trie.load(path) if (path := folder / "trie.safetensors").exists() else None
-        fitted = FittedCatalog.read(folder, manifest, settings)
-        return cls(language_model=language_model, metrics=metrics, index=index, **vars(fitted))
+        return open_folder(cls, Path(folder), device, dtype, merged=merged, base=base)
 
     def _train(self) -> Histories:
         return self.settings.split.apply(self.log, self.settings.seed).train

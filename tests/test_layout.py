@@ -35,7 +35,8 @@ MAY_IMPORT = {
     # Training maximises the very probabilities that the search adds up: one definition, in decoding.
     "training": BASE
     | {"data", "semantic_ids", "language_model", "decoding.trie", "decoding.scores"},
-    "memory": BASE | {"data", "evaluation"},
+    "mixtures": BASE | {"data", "evaluation"},
+    "memory": BASE | {"data", "evaluation", "mixtures"},
     "query": BASE | {"data", "evaluation"},
     "settings": BASE
     | {"data", "encoders", "semantic_ids", "language_model", "decoding", "training", "memory"}

@@ -10,8 +10,6 @@ reconstructed says whether that is still fine enough to tell them apart.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genrec.config import Settings
 from genrec.data import Catalog
 from genrec.data.item_text import ItemTemplate
@@ -59,9 +57,10 @@ def main(config: Config) -> None:
     everywhere = config.catalogs | config.elsewhere
     catalogs = {name: data.read()[0] for name, data in everywhere.items()}
     texts = {name: catalog.texts(config.template) for name, catalog in catalogs.items()}
-    encoder = make_encoder(config.encoder).fit([t for name in config.catalogs for t in texts[name]])
+    fitted_on = [text for name in config.catalogs for text in texts[name]]
+    encoder = make_encoder(config.encoder).fit(fitted_on)
     vectors = {name: encode_cached(encoder, own, config.vectors) for name, own in texts.items()}
-    together = np.concatenate([vectors[name] for name in config.catalogs])
+    together = encode_cached(encoder, fitted_on, config.vectors)
     found = []
     for row, settings in config.rows.items():
         tokenizer = make_item_tokenizer(settings).fit(together)
@@ -75,7 +74,7 @@ def main(config: Config) -> None:
 
 
 def measure(
-    tokenizer: ItemTokenizer, catalog: Catalog, vectors: np.ndarray, policy: Policy
+    tokenizer: ItemTokenizer, catalog: Catalog, vectors: Any, policy: Policy
 ) -> dict[str, Any]:
     """What is known of the semantic IDs that a catalog gets."""
     ids = SemanticIds.build(catalog.item_ids, vectors, tokenizer, policy, catalog.titles)

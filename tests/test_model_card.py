@@ -307,7 +307,7 @@ def test_a_readme_that_a_person_wrote_in_a_folder_without_card_stays(
 ):
     folder = tmp_path / "shop"
     with monkeypatch.context() as older:
-        older.setattr("genrec.recommender.write_card", lambda *_: None)
+        older.setattr("genrec.recommender_folder.write_card", lambda *_: None)
         recommender.save_pretrained(folder)
     (folder / CARD).write_text("mine")
     assert command("items", "remove", folder, "--ids", "P0001").status == 0

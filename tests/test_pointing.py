@@ -16,6 +16,7 @@ from genrec.further_fitting import fit_further, further_settings
 from genrec.language_model.item_attention import states_in_front
 from genrec.language_model.pointer import unit_vectors
 from genrec.retraining import hash_weights
+from genrec.testing.fakes import save_tiny_pretrained
 from genrec.transferring import TransferSettings, transfer
 
 
@@ -138,6 +139,24 @@ def test_opened_it_recommends_the_same_and_its_weights_are_known(pointing, folde
     with torch.no_grad():
         opened.language_model.pointer.recency[0] += 1
     assert hash_weights(opened.language_model) != before
+
+
+def test_it_points_from_a_pretrained_model_with_an_adapter_too(shop, quick_settings, tmp_path):
+    base = save_tiny_pretrained(tmp_path / "base", "qwen3")
+    chosen = {"backbone": str(base), "pointer": True, "pointer_weight": 0.5}
+    training = quick_settings["training"] | {"max_steps": 3, "validations": 1, "precision": "bf16"}
+    settings = FitSettings.model_validate(
+        quick_settings | {"language_model": chosen, "training": training}
+    )
+    fitted = GenerativeRecommender.fit(shop.catalog, shop.log, settings)
+    assert fitted.language_model.pointer.query.abs().sum() > 0, "it trains beside the adapter"
+    fitted.save_pretrained(tmp_path / "adapter")
+    histories = Histories.of([[4, 9, 4], [7]])
+    wanted = fitted.pointing.probabilities(histories).toarray()
+    for how in ({}, {"merged": True}, {"dtype": "bfloat16"}):
+        opened = GenerativeRecommender.from_pretrained(tmp_path / "adapter", device="cpu", **how)
+        found = opened.pointing.probabilities(histories).toarray()
+        np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
 def test_its_card_says_what_it_weighs(pointing, folder):

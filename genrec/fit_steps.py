@@ -47,6 +47,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 POINTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """What `choose_shares` tries."""
+UNCHOSEN = 0.5
+"""What the pointer weighs where nothing can be tried."""
 
 
 def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.Module, Source]:
@@ -155,7 +157,9 @@ def choose_pointer(
     if whole.language_model.pointer_weight is not None:
         return recommender, {}
     if not len(cases):
-        return with_pointer_weight(recommender, before), {}
+        weight = UNCHOSEN if before is None else before
+        log.warning("no user has a validation case: the pointer weighs %.2f, good or not", weight)
+        return with_pointer_weight(recommender, weight), {}
     codes = recommender.alone(codes_only=True).rank(
         cases.histories, whole.search.widest, exclude_seen=True
     )
@@ -195,7 +199,7 @@ def choose_memory(
         kept = settings if prior is None else settings.filled(prior.memory)
         unchosen = whole.replace(memory=kept)
         return replace(recommender, settings=unchosen, index=recommender.trie), {}
-    model = recommender.alone().rank(cases.histories, whole.search.widest, exclude_seen=True)
+    model = recommender.expected(cases.histories)
     likeness = compare_texts(recommender.catalog.texts(whole.template), settings)
     memory = Memory.of(split.train, len(recommender.catalog), settings, likeness)
     before = None if prior is None else prior.memory

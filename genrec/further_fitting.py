@@ -90,7 +90,7 @@ def further_settings(
 ) -> FitSettings:
     """The settings of a recommender with changes, where what it is made of stays.
 
-    Weights of pointer and memory are chosen anew; those of the memory may be stated.
+    The weights of pointer and memory are chosen anew unless the changes state them.
 
     Args:
         recommender: to fit on from.
@@ -106,8 +106,10 @@ def further_settings(
         language_model=fitted.language_model.replace(pointer_weight=None),
     )
     changed = load_settings(FitSettings, path, words, start=start.model_dump(mode="json"))
+    unweighed = changed.language_model.replace(pointer_weight=None)
+    compared = changed.replace(language_model=unweighed)
     for name in _STAYS:
-        if getattr(changed, name) != getattr(start, name):
+        if getattr(compared, name) != getattr(start, name):
             raise ConfigError(
                 f"{name} cannot change when a fit goes on from a recommender: its codes and language model "
                 "belong to what they were made with. Leave it out, or fit anew"

@@ -44,6 +44,8 @@ __all__ = [
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """What `choose_weights` tries."""
 
+_MOST_TOGETHER = 0.99
+"""Most that a stated weight and one that is taken from elsewhere may be."""
 _MOST = max(WEIGHTS) + 1e-9
 """Most that all of them may weigh together."""
 
@@ -77,10 +79,13 @@ class MemorySettings(Settings):
         return self.weight or 0.0, self.text_weight or 0.0
 
     def filled(self, other: MemorySettings) -> MemorySettings:
-        """These, with the weights of others where none is stated."""
-        ours = {"weight": self.weight, "text_weight": self.text_weight}
-        missing = {name: getattr(other, name) for name, value in ours.items() if value is None}
-        return self.replace(**missing)
+        """These, with the weights of others where none is stated, as far as the stated ones leave room."""
+        weight, text_weight = self.weights
+        if self.weight is None:
+            weight = min(other.weights[0], _MOST_TOGETHER - text_weight)
+        if self.text_weight is None:
+            text_weight = min(other.weights[1], _MOST_TOGETHER - weight)
+        return self.replace(weight=max(0.0, weight), text_weight=max(0.0, text_weight))
 
     @model_validator(mode="after")
     def _something_for_the_model(self) -> MemorySettings:

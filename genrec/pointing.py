@@ -7,8 +7,9 @@ Beside the codes that the model writes it is one more thing that the model says,
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from genrec.data.histories import Histories
 from genrec.language_model.item_inputs import TokenInputs
 from genrec.language_model.pointer import unit_vectors
+from genrec.mixtures import Voice
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -30,7 +32,7 @@ __all__ = ["NAMED", "Pointing"]
 _CELLS = 2**24
 """Likelihoods held at once."""
 NAMED = 256
-"""Items that a history's row names; the rest shares so little that lists do not change."""
+"""Items that a history's row names. The likeliest so many share 1 among them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Pointing:
         vectors: `(N, D_v)` of its items, as `unit_vectors` makes them.
         inputs: how tokens enter the model.
         max_items: newest items of a history that it reads.
+        weight: its share in what the language model expects.
     """
 
     language_model: LanguageModel
@@ -50,6 +53,7 @@ class Pointing:
     vectors: Tensor = field(repr=False)
     inputs: TokenInputs
     max_items: int
+    weight: float
 
     @classmethod
     def of(cls, recommender: GenerativeRecommender) -> Pointing:
@@ -58,40 +62,79 @@ class Pointing:
         assert vectors is not None, "a pointer needs the items' vectors"
         units = torch.from_numpy(unit_vectors(vectors)).to(model.core.device)
         codes, longest = recommender.semantic_ids.codes, recommender.settings.training.max_items
-        return cls(model, codes, units, recommender.inputs, longest)
+        weight = recommender.settings.language_model.pointer_weight or 0.0
+        return cls(model, codes, units, recommender.inputs, longest, weight)
+
+    def voice(
+        self,
+        histories: Histories,
+        allow: NDArray[np.integer] | None = None,
+        of: NDArray[np.integer] | None = None,
+    ) -> Voice:
+        """What it says, and its share: about all items, the allowed ones, or those given, `(C, k)`."""
+        shares = np.full(len(histories), self.weight)
+        if of is not None:
+            return self.of_items(histories, of), shares
+        return self.probabilities(histories, allow), shares
 
     @torch.no_grad()
-    def probabilities(self, histories: Histories) -> csr_matrix:
-        """What it expects after each of C histories, `(C, N)`; a row sums to 1, or is empty for no items."""
-        from scipy.sparse import csr_matrix, vstack
+    def probabilities(
+        self, histories: Histories, allow: NDArray[np.integer] | None = None
+    ) -> csr_matrix:
+        """What it expects after each of C histories, `(C, N)`; a row for no items is empty.
 
-        newest = histories.last(self.max_items)
-        shape = (0, len(self.vectors))
-        step = max(1, _CELLS // (self.max_items * len(self.vectors)))
-        parts = [csr_matrix(shape)]
-        parts += [
-            self._of(newest.take(np.arange(start, min(start + step, len(newest)))))
-            for start in range(0, len(newest), step)
-        ]
-        return vstack(parts, format="csr")
-
-    def _of(self, histories: Histories) -> csr_matrix:
+        Args:
+            histories: catalog indices, oldest first.
+            allow: the only items that may be named; None for all, and then a row sums to 1. The others'
+                likelihoods are the same either way, however unlikely they are.
+        """
         from scipy.sparse import csr_matrix
 
+        allowed = np.arange(len(self.vectors)) if allow is None else np.asarray(allow, np.int64)
+        rows, columns, values = [], [], []
+        for start, dense in self._shares(histories):
+            best = dense[:, torch.from_numpy(allowed).to(dense.device)]
+            best, places = best.topk(min(NAMED, len(allowed)), dim=1)
+            rows.append(np.repeat(np.arange(start, start + len(best)), best.shape[1]))
+            columns.append(allowed[places.cpu().numpy().ravel()])
+            values.append(best.double().cpu().numpy().ravel())
+        found = csr_matrix(
+            (_joined(values), (_joined(rows), _joined(columns))),
+            shape=(len(histories), len(self.vectors)),
+        )
+        found.eliminate_zeros()
+        return found
+
+    @torch.no_grad()
+    def of_items(self, histories: Histories, items: NDArray[np.integer]) -> csr_matrix:
+        """The same of given items `(C, k)`, exactly, `(C, N)`."""
+        from scipy.sparse import csr_matrix, vstack
+
+        parts = [csr_matrix((0, len(self.vectors)))]
+        for start, dense in self._shares(histories):
+            own = torch.from_numpy(items[start : start + len(dense)].astype(np.int64))
+            named = torch.zeros_like(dense).scatter(1, own.to(dense.device), 1.0)
+            parts.append(csr_matrix((dense * named).double().cpu().numpy()))
+        return vstack(parts, format="csr")
+
+    def _shares(self, histories: Histories) -> Iterator[tuple[int, Tensor]]:
+        """Where some rows start, and their likelihoods `(R, N)` by what the likeliest `NAMED` share."""
+        newest = histories.last(self.max_items)
+        step = max(1, _CELLS // (self.max_items * len(self.vectors)))
+        for start in range(0, len(newest), step):
+            rows = np.arange(start, min(start + step, len(newest)))
+            dense = self._dense(newest.take(rows))
+            named = dense.topk(min(NAMED, dense.shape[1]), dim=1).values
+            yield start, dense / named.sum(1, keepdim=True).clamp(min=1e-30)
+
+    def _dense(self, histories: Histories) -> Tensor:
         dense = torch.zeros(len(histories), len(self.vectors), device=self.vectors.device)
         lengths = histories.lengths
         for length in np.unique(lengths[lengths > 0]).tolist():
             rows = np.flatnonzero(lengths == length)
             items = np.stack([histories[row] for row in rows.tolist()])
             dense[torch.from_numpy(rows).to(dense.device)] = self._likely(items)
-        named = min(NAMED, dense.shape[1])
-        best = dense.topk(named, dim=1)
-        sums = best.values.sum(1, keepdim=True).clamp(min=1e-30)
-        values = (best.values.double() / sums).cpu().numpy()
-        columns = best.indices.cpu().numpy()
-        kept = values > 0
-        places = (np.nonzero(kept)[0], columns[kept])
-        return csr_matrix((values[kept], places), shape=tuple(dense.shape))
+        return dense
 
     def _likely(self, items: NDArray[np.int32]) -> Tensor:
         """Unnormalised likelihoods `(C, N)` after histories `(C, n)` of one length."""
@@ -114,3 +157,7 @@ class Pointing:
             **self.inputs(tokens), use_cache=False
         ).last_hidden_state
         return states[:, len(model.prefix) - 1 + levels :: levels]
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)

@@ -213,7 +213,7 @@ class GenerativeRecommender:
             prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
             seen: what `exclude_seen` leaves out, C of them, where that is not what the histories hold.
         """
-        voices = self._voices(histories)
+        voices = self._voices(histories, allow)
         deny = list(seen or histories) if exclude_seen else None
         widest = max(k, self.settings.search.widest)
         found = self._search.search(
@@ -235,20 +235,26 @@ class GenerativeRecommender:
         scores: NDArray[np.floating] = self._search.score(
             self._prompts(histories) if prompts is None else prompts, items
         )
-        for voice in self._voices(histories):
+        for voice in self._voices(histories, of=items):
             scores = mixed_scores(scores, items, *voice)
         return scores
 
-    def _voices(self, histories: Histories) -> list[Voice]:
-        """What is mixed in turn with what the codes say."""
-        said = []
-        if self.pointing is not None:
-            weight = self.settings.language_model.pointer_weight or 0.0
-            shares = np.full(len(histories), weight)
-            said.append((self.pointing.probabilities(histories), shares))
-        if self.memory is not None:
-            said.append(self.memory.beside(histories))
-        return said
+    def expected(self, histories: Histories) -> Ranking:
+        """What the language model expects, seen items left out: what `rank` mixes with a memory."""
+        deny, widest = list(histories), self.settings.search.widest
+        found = Ranking(*self._search.search(self._prompts(histories), widest, deny=deny))
+        voices, width = self.alone()._voices(histories), widest + NAMED
+        return mix_in_turn(found, voices, width, width, deny=deny)
+
+    def _voices(
+        self,
+        histories: Histories,
+        allow: NDArray[np.int32] | None = None,
+        of: NDArray[np.int32] | None = None,
+    ) -> list[Voice]:
+        """What is mixed in turn with what the codes say: about all items, the allowed, or `(C, k)` given."""
+        pointed = [] if self.pointing is None else [self.pointing.voice(histories, allow, of)]
+        return pointed if self.memory is None else [*pointed, self.memory.beside(histories)]
 
     @cached_property
     def pointing(self) -> Pointing | None:

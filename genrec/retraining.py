@@ -129,6 +129,8 @@ class Retraining:
         drawn = training_split(self.recommender).valid.draw(
             settings.validation_users, settings.seed
         )
+        if self.prior is not None and not len(drawn):
+            log.warning("no user has a validation case: the last weights are kept, better or not")
         with training_bar() as report:
             return train(
                 loss,

@@ -35,6 +35,7 @@ __all__ = ["TransferSettings", "alike", "transfer"]
 
 log = logging.getLogger(__name__)
 _ALIKE = 1.5
+_POINTER, _TEXT, _TEXT_ALONE = 0.95, 0.2, 0.95
 
 
 class TransferSettings(Settings):
@@ -45,9 +46,10 @@ class TransferSettings(Settings):
     names and say little of items that the model was not trained on; but where they tell the new items apart
     nearly as well as the old ones (see `alike`), it is what the fit chose."""
     text_weight: float | None = Field(None, ge=0, lt=1)
-    """Share of items whose texts are like those of the history (see `genrec.memory`). None is .95 beside a
-    language model that has codes alone, .2 beside one with a pointer, and what the fit chose where the
-    catalogs are alike. These were chosen on validation users of Toys, from Beauty."""
+    """Share of items whose texts are like those of the history (see `genrec.memory`). None is .2 beside a
+    pointer over vectors of a pretrained encoder, what the fit chose where the catalogs are alike, and .95
+    elsewhere: where the language model has codes alone, or vectors know the words of the fit alone. The
+    weights were chosen on validation users of Toys, from Beauty, with MiniLM."""
 
 
 def transfer(
@@ -73,13 +75,18 @@ def transfer(
 
     Raises:
         InputError: the recommender's codes are numbers of its own items and mean nothing elsewhere; there are
-            more items than semantic IDs; or a log of another catalog.
+            more items than semantic IDs; a log of another catalog; or a weight of a pointer that it has not.
     """
     settings = settings or TransferSettings()
     if not isinstance(recommender.item_tokenizer, ItemTokenizer):
         raise InputError(
             "the semantic IDs of this recommender number its own items, so they mean nothing in another "
             "catalog: fit it with an item tokenizer of vectors, such as item_tokenizer.kind=rqkmeans"
+        )
+    if settings.pointer_weight is not None and recommender.language_model.pointer is None:
+        raise InputError(
+            "this recommender's language model has no pointer to weigh: leave pointer_weight out, or fit "
+            "several catalogs together, or one with language_model.pointer=true"
         )
     if log_of_it is not None and log_of_it.catalog.item_ids != catalog.item_ids:
         raise InputError("the log was read with another catalog: give the one it is transferred to")
@@ -122,7 +129,8 @@ def alike(recommender: GenerativeRecommender, vectors: NDArray[np.float32]) -> b
     """Whether codes lose at most half as much again of new items' vectors as of those of the recommender.
 
     Catalogs drawn from one world lose 1.3 times as much of each other; Beauty and Toys together lose 2.9
-    times as much of another beauty shop, and 5 times as much of films.
+    times as much of another beauty shop, and 5 times as much of films. A recommender that was transferred
+    itself has no catalog that its codes were made for, and nothing is like it.
 
     Args:
         recommender: whose language model has a pointer, and so keeps the vectors of its items.
@@ -131,6 +139,8 @@ def alike(recommender: GenerativeRecommender, vectors: NDArray[np.float32]) -> b
     tokenizer, own = recommender.item_tokenizer, recommender.item_vectors
     assert isinstance(tokenizer, ItemTokenizer)
     assert own is not None
+    if "transferred_from" in recommender.data or not vectors.std(axis=0).any():
+        return False
     known = lost_variance(tokenizer, own.astype(np.float32))
     return lost_variance(tokenizer, vectors) <= _ALIKE * known
 
@@ -143,19 +153,31 @@ def _settings(
 ) -> FitSettings:
     """Those of the fit, with shares of pointer and memory that suit the new catalog."""
     fitted = recommender.settings
-    pointer, text = None, 0.95
-    if recommender.language_model.pointer is not None:
-        pointer, text = 0.95, 0.2
-        if alike(recommender, vectors):
-            log.info("the catalogs are alike: the shares that the fit chose are kept")
-            pointer = fitted.language_model.pointer_weight or 0.0
-            text = fitted.memory.text_weight or 0.0
-        pointer = pointer if settings.pointer_weight is None else settings.pointer_weight
+    pointer, text = _shares(recommender, vectors)
+    pointer = pointer if settings.pointer_weight is None else settings.pointer_weight
     text = text if settings.text_weight is None else settings.text_weight
+    if pointer is not None:
+        log.info(
+            "the pointer weighs %.2f in the language model, likeness of texts %.2f", pointer, text
+        )
     return fitted.replace(
         memory=_memory(fitted.memory, len(catalog), text),
         language_model=fitted.language_model.replace(pointer_weight=pointer),
     )
+
+
+def _shares(
+    recommender: GenerativeRecommender, vectors: NDArray[np.float32]
+) -> tuple[float | None, float]:
+    """What pointer and likeness of texts weigh unless it is said (see `TransferSettings`)."""
+    if recommender.language_model.pointer is None:
+        return None, _TEXT_ALONE
+    if alike(recommender, vectors):
+        log.info("the catalogs are alike: the weights that the fit chose are kept")
+        chosen = recommender.settings.language_model.pointer_weight or 0.0
+        return chosen, recommender.settings.memory.text_weight or 0.0
+    knows_words = not isinstance(recommender.vectorizer.encoder, TfidfEncoder)
+    return _POINTER, _TEXT if knows_words else _TEXT_ALONE
 
 
 def _memory(memory: MemorySettings, items: int, text_weight: float) -> MemorySettings:

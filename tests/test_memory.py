@@ -178,3 +178,10 @@ def test_weights_of_a_memory_chosen_before_stay_on_a_few_cases():
     assert (chosen.weight, chosen.text_weight) == (0.5, 0.1), (
         "what is stated is no matter of choice"
     )
+
+
+def test_a_stated_weight_leaves_what_it_leaves_to_one_chosen_before():
+    before = MemorySettings(weight=0.0, text_weight=0.95)
+    assert MemorySettings(weight=0.1).filled(before).weights == (0.1, pytest.approx(0.89))
+    assert MemorySettings().filled(before).weights == (0.0, 0.95)
+    assert MemorySettings(weight=0.2, text_weight=0.3).filled(before).weights == (0.2, 0.3)

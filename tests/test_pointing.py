@@ -15,9 +15,10 @@ from genrec.exporting import export_model
 from genrec.further_fitting import fit_further, further_settings
 from genrec.language_model.item_attention import states_in_front
 from genrec.language_model.pointer import unit_vectors
+from genrec.mixtures import mix
 from genrec.retraining import hash_weights
 from genrec.testing.fakes import save_tiny_pretrained
-from genrec.transferring import TransferSettings, transfer
+from genrec.transferring import TransferSettings, alike, transfer
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,43 @@ def test_filters_hold_for_what_is_pointed_at(pointing):
     assert {item.item_id for item in found} == {ids[3], ids[5]}
 
 
+def test_under_a_filter_it_points_at_what_passes_however_unlikely(pointing, monkeypatch):
+    """A row names few items; under a filter these are the likeliest that pass, at unchanged likelihoods."""
+    from genrec import pointing as module
+
+    monkeypatch.setattr(module, "NAMED", 7)
+    histories = Histories.of([[4, 9, 4], [7], []])
+    whole = pointing.pointing.probabilities(histories)
+    assert np.diff(whole.indptr).tolist() == [7, 7, 0]
+    np.testing.assert_allclose(whole.sum(1).ravel(), [[1, 1, 0]], rtol=1e-6)
+    everything = np.tile(np.arange(len(pointing.catalog), dtype=np.int32), (3, 1))
+    exact = pointing.pointing.of_items(histories, everything).toarray()
+    unlikely = np.setdiff1d(everything[0], whole[0].indices)[::5]
+    filtered = pointing.pointing.probabilities(histories, unlikely)
+    assert set(filtered[0].indices) == set(unlikely[exact[0, unlikely].argsort()[-7:]])
+    for found in (whole, filtered):
+        rows, columns = found.nonzero()
+        np.testing.assert_allclose(np.asarray(found[rows, columns]).ravel(), exact[rows, columns])
+
+
+def test_the_same_item_twice_is_scored_once(pointing):
+    histories = Histories.of([[4, 9]])
+    twice = weighing(pointing, 0.5).score(histories, np.array([[3, 3, 8]], np.int32))
+    once = weighing(pointing, 0.5).score(histories, np.array([[3, 8]], np.int32))
+    np.testing.assert_allclose(twice, once[:, [0, 0, 1]])
+
+
+def test_memory_is_chosen_beside_what_it_is_served_beside(pointing):
+    half = weighing(pointing, 0.5)
+    histories = Histories.of([[4, 9], [7]])
+    memory = half.settings.memory.replace(weight=0.3)
+    whole = replace(half, settings=half.settings.replace(memory=memory), index=half.trie)
+    mixed = mix(half.expected(histories), *whole.memory.beside(histories), 10, deny=list(histories))
+    served = whole.rank(histories, 10, exclude_seen=True)
+    assert mixed.items.tolist() == served.items.tolist()
+    np.testing.assert_allclose(mixed.scores, served.scores)
+
+
 def test_an_empty_history_gets_what_the_codes_say(pointing):
     heavy, codes = weighing(pointing, 0.9), pointing.alone(codes_only=True)
     found, wanted = heavy.recommend([[]])[0], codes.recommend([[]])[0]
@@ -180,6 +218,8 @@ def test_elsewhere_it_has_the_weight_of_the_transfer(pointing, recommender, shop
     assert moved.pointing.probabilities(Histories.of([[3]])).shape == (1, 70)
     without = transfer(recommender, other.catalog, other.log)
     assert without.settings.language_model.pointer_weight is None
+    with pytest.raises(InputError, match="no pointer to weigh"):
+        transfer(recommender, other.catalog, None, TransferSettings(pointer_weight=0.5))
 
 
 def test_alike_catalogs_keep_what_the_fit_chose_and_others_are_pointed_at(pointing):
@@ -190,7 +230,11 @@ def test_alike_catalogs_keep_what_the_fit_chose_and_others_are_pointed_at(pointi
     table = {"item_id": [f"X{i}" for i in range(len(words))], "title": words}
     other = pointing.transfer(Catalog.from_table(pa.table(table)))
     assert other.settings.language_model.pointer_weight == 0.95
-    assert other.settings.memory.text_weight == 0.2
+    assert other.settings.memory.text_weight == 0.95, "TF-IDF of the first shop knows no new words"
+    assert not alike(other, other.vectorizer.vectors(other.catalog, other.settings))
+    one = pointing.transfer(pointing.catalog.take(np.array([3])))
+    assert one.settings.language_model.pointer_weight == 0.95
+    assert one.recommend([[]], k=3)[0][0].item_id == pointing.catalog.item_ids[3]
 
 
 def test_fitted_on_its_weight_is_chosen_again(pointing, tmp_path):
@@ -225,5 +269,7 @@ def test_a_stated_weight_is_kept(shop, pointer_settings):
     fitted = GenerativeRecommender.fit(shop.catalog, shop.log, FitSettings.model_validate(settings))
     assert fitted.settings.language_model.pointer_weight == 0.25
     assert fitted.metrics["pointer"] == {}
+    again = further_settings(fitted, words=["language_model.pointer_weight=0.5"])
+    assert again.language_model.pointer_weight == 0.5
     with pytest.raises(ConfigError, match="language_model cannot change"):
-        further_settings(fitted, words=["language_model.pointer_weight=0.5"])
+        further_settings(fitted, words=["language_model.pointer=false"])

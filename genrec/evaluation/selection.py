@@ -152,7 +152,7 @@ def _best_columns(
     N = scores.shape[1]
     order = np.arange(N) if order is None else np.asarray(order, np.int64)
     keys = _keys(scores, _positions(order), N)
-    if width < N:
+    if 0 < width < N:
         keys.partition(N - width, axis=1)
     best = np.sort(keys[:, N - width :], axis=1)[:, ::-1]
     best_columns: NDArray[np.int64] = order[N - 1 - (best & LOW_BITS).astype(np.int64)]

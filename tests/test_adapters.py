@@ -158,7 +158,8 @@ def test_an_adapter_learns_its_own_domain(both, adapters):
         rows = [combine(recommender, adapters, weights) for weights in np.eye(2)]
         cases = recommender.settings.split.apply(recommender.log, 0).test
         protocol = Protocol(name="leave-one-out", split="test", ks=(10,))
-        found = [evaluate(r.alone(), cases, protocol, 120).metrics["ndcg@10"] for r in rows]
+        codes = [r.alone(codes_only=True) for r in rows]
+        found = [evaluate(r, cases, protocol, 120).metrics["ndcg@10"] for r in codes]
         assert found[place] > found[1 - place] + 0.02
         assert "training" in rows[0].metrics
         assert "validation" not in rows[0].metrics, "what was measured is of the base alone"

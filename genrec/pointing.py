@@ -85,8 +85,8 @@ class Pointing:
 
         Args:
             histories: catalog indices, oldest first.
-            allow: the only items that may be named; None for all, and then a row sums to 1. The others'
-                likelihoods are the same either way, however unlikely they are.
+            allow: the only items that may be named; None for all, and then a row sums to 1. What passes has
+                the same likelihood either way, however small it is.
         """
         from scipy.sparse import csr_matrix
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genrec.errors import RecommenderError
+from genrec.language_model.module_files import load_module, save_module
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,9 +88,7 @@ class ItemProjection(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the weights into a language model's folder."""
-        from safetensors.torch import save_file
-
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / FILE)
+        save_module(self, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> ItemProjection | None:
@@ -99,19 +97,7 @@ class ItemProjection(nn.Module):
         Raises:
             RecommenderError: the file cannot be read.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if not (folder / FILE).exists():
-            return None
-        try:
-            state = load_file(folder / FILE)
-            width, size = state["weight"].shape
-            found = cls(size, width)
-            found.load_state_dict(state)
-        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-            raise RecommenderError(f"{folder / FILE}: cannot be read ({error})") from None
-        return found
+        return load_module(folder / FILE, lambda state: cls(*reversed(state["weight"].shape)))
 
 
 class ItemInputs:

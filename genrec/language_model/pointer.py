@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genrec.errors import RecommenderError
+from genrec.language_model.module_files import load_module, save_module
 
 __all__ = ["Pointer", "unit_vectors"]
 
@@ -81,9 +81,7 @@ class Pointer(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the weights into a language model's folder."""
-        from safetensors.torch import save_file
-
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / FILE)
+        save_module(self, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Pointer | None:
@@ -92,18 +90,9 @@ class Pointer(nn.Module):
         Raises:
             RecommenderError: the file cannot be read.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if not (folder / FILE).exists():
-            return None
-        try:
-            state = load_file(folder / FILE)
-            found = cls(state["key"].shape[1], len(state["recency"]))
-            found.load_state_dict(state)
-        except (OSError, KeyError, IndexError, TypeError, RuntimeError, SafetensorError) as error:
-            raise RecommenderError(f"{folder / FILE}: cannot be read ({error})") from None
-        return found
+        return load_module(
+            folder / FILE, lambda state: cls(state["key"].shape[1], len(state["recency"]))
+        )
 
 
 def unit_vectors(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -234,8 +234,14 @@ class LanguageModel:
 
         Raises:
             RecommenderError: the backbone cannot be found.
-            ConfigError: it cannot be quantized or checkpointed, or attend to items, as the settings want.
+            ConfigError: it cannot be quantized or checkpointed, or attend to items, as the settings want; or
+                they weigh a pointer that it is not to have.
         """
+        if settings.pointer_weight is not None and not settings.pointer:
+            raise ConfigError(
+                f"language_model.pointer_weight = {settings.pointer_weight:g} weighs a pointer, and there is "
+                "none: set language_model.pointer=true, or leave the weight out"
+            )
         compact = settings.backbone == "compact"
         tokenizer = compact_tokenizer() if compact else pretrained_tokenizer(settings)
         vocabulary = CodeVocabulary.extend(tokenizer, codebook_sizes)

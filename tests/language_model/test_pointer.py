@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.errors import RecommenderError
+from genrec.errors import ConfigError, RecommenderError
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.pointer import Pointer, unit_vectors
 from genrec.testing.fakes import TinyCatalog
@@ -178,3 +178,9 @@ def test_saved_and_read_it_is_the_same(tmp_path):
     with pytest.raises(RecommenderError, match=r"pointer\.safetensors: cannot be read"):
         Pointer.load(tmp_path)
     assert Pointer.load(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("pointer", [None, False])
+def test_a_weight_without_a_pointer_is_refused(pointer):
+    with pytest.raises(ConfigError, match=r"there is none: set language_model\.pointer=true"):
+        language_model(pointer=pointer, pointer_weight=0.5)

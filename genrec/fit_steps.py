@@ -17,6 +17,7 @@ from genrec.evaluation import Evaluation, Protocol, evaluate
 from genrec.language_model.item_attention import require_masks
 from genrec.memory import Memory, choose_weights, compare_texts
 from genrec.mixtures import best_weight, mixed_ndcg
+from genrec.pointing import likeness_of
 from genrec.recommender import GenerativeRecommender
 from genrec.settings import FitSettings
 from genrec.training import (
@@ -61,8 +62,7 @@ def objective(recommender: GenerativeRecommender, train: Histories) -> tuple[nn.
             language_model, codes, recommender.trie, normalization, recommender.inputs
         )
         if language_model.pointer is not None:
-            assert recommender.item_vectors is not None, "a pointer needs the items' vectors"
-            loss.pointing = PointerLoss(language_model.pointer, recommender.item_vectors)
+            loss.pointing = PointerLoss(language_model.pointer, likeness_of(recommender))
         return loss, history_source(recommender, train, settings.seed)
     packing = packs(language_model.core, language_model.vocabulary.all_tokens[:24])
     log.info("tasks: %s%s", ", ".join(settings.tasks), "" if packing else "; not packed")

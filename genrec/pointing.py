@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genrec.data.histories import Histories
+from genrec.evaluation.baselines.text_neighbors import tfidf_words
 from genrec.language_model.item_inputs import TokenInputs
-from genrec.language_model.pointer import unit_vectors
+from genrec.language_model.likeness import Likeness
 from genrec.mixtures import Voice
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from genrec.language_model.backbone import LanguageModel
     from genrec.recommender import GenerativeRecommender
 
-__all__ = ["NAMED", "Pointing"]
+__all__ = ["NAMED", "Pointing", "likeness_of"]
 
-_CELLS = 2**24
+_CELLS = 2**25
 """Likelihoods held at once."""
+_ROWS = 64
+"""Histories that the language model reads at once."""
 NAMED = 256
 """Items that a history's row names. The likeliest so many share 1 among them."""
 
@@ -42,7 +45,7 @@ class Pointing:
     Attributes:
         language_model: one that has a pointer.
         codes: `(N, L)` of the catalog.
-        vectors: `(N, D_v)` of its items, as `unit_vectors` makes them.
+        likeness: of its items.
         inputs: how tokens enter the model.
         max_items: newest items of a history that it reads.
         weight: its share in what the language model expects.
@@ -50,7 +53,7 @@ class Pointing:
 
     language_model: LanguageModel
     codes: NDArray[np.integer]
-    vectors: Tensor = field(repr=False)
+    likeness: Likeness = field(repr=False)
     inputs: TokenInputs
     max_items: int
     weight: float
@@ -58,12 +61,10 @@ class Pointing:
     @classmethod
     def of(cls, recommender: GenerativeRecommender) -> Pointing:
         """Prepare for the catalog of a recommender whose language model has a pointer."""
-        vectors, model = recommender.item_vectors, recommender.language_model
-        assert vectors is not None, "a pointer needs the items' vectors"
-        units = torch.from_numpy(unit_vectors(vectors)).to(model.core.device)
+        model, likeness = recommender.language_model, likeness_of(recommender)
         codes, longest = recommender.semantic_ids.codes, recommender.settings.training.max_items
         weight = recommender.settings.language_model.pointer_weight or 0.0
-        return cls(model, codes, units, recommender.inputs, longest, weight)
+        return cls(model, codes, likeness, recommender.inputs, longest, weight)
 
     def voice(
         self,
@@ -90,7 +91,7 @@ class Pointing:
         """
         from scipy.sparse import csr_matrix
 
-        allowed = np.arange(len(self.vectors)) if allow is None else np.asarray(allow, np.int64)
+        allowed = np.arange(len(self.likeness)) if allow is None else np.asarray(allow, np.int64)
         rows, columns, values = [], [], []
         for start, dense in self._shares(histories):
             best = dense[:, torch.from_numpy(allowed).to(dense.device)]
@@ -100,7 +101,7 @@ class Pointing:
             values.append(best.double().cpu().numpy().ravel())
         found = csr_matrix(
             (_joined(values), (_joined(rows), _joined(columns))),
-            shape=(len(histories), len(self.vectors)),
+            shape=(len(histories), len(self.likeness)),
         )
         found.eliminate_zeros()
         return found
@@ -110,7 +111,7 @@ class Pointing:
         """The same of given items `(C, k)`, exactly, `(C, N)`."""
         from scipy.sparse import csr_matrix, vstack
 
-        parts = [csr_matrix((0, len(self.vectors)))]
+        parts = [csr_matrix((0, len(self.likeness)))]
         for start, dense in self._shares(histories):
             own = torch.from_numpy(items[start : start + len(dense)].astype(np.int64))
             named = torch.zeros_like(dense).scatter(1, own.to(dense.device), 1.0)
@@ -120,7 +121,7 @@ class Pointing:
     def _shares(self, histories: Histories) -> Iterator[tuple[int, Tensor]]:
         """Where some rows start, and their likelihoods `(R, N)` by what the likeliest `NAMED` share."""
         newest = histories.last(self.max_items)
-        step = max(1, _CELLS // (self.max_items * len(self.vectors)))
+        step = max(1, _CELLS // len(self.likeness))
         for start in range(0, len(newest), step):
             rows = np.arange(start, min(start + step, len(newest)))
             dense = self._dense(newest.take(rows))
@@ -128,23 +129,33 @@ class Pointing:
             yield start, dense / named.sum(1, keepdim=True).clamp(min=1e-30)
 
     def _dense(self, histories: Histories) -> Tensor:
-        dense = torch.zeros(len(histories), len(self.vectors), device=self.vectors.device)
-        lengths = histories.lengths
-        for length in np.unique(lengths[lengths > 0]).tolist():
-            rows = np.flatnonzero(lengths == length)
-            items = np.stack([histories[row] for row in rows.tolist()])
-            dense[torch.from_numpy(rows).to(dense.device)] = self._likely(items)
+        """Likelihoods `(R, N)`, the items of all histories one block after the other."""
+        weights, pointer = self._weights(histories), self.language_model.pointer
+        assert pointer is not None, "there is nothing to point with"
+        N, device = len(self.likeness), weights.device
+        dense = torch.zeros(len(histories), N, device=device)
+        everything = torch.arange(N, device=device)
+        for items, alike in self.likeness.rows(weights.sum(0).nonzero()[:, 0]):
+            rest = self.likeness.rest[:, items]
+            dense += weights[:, items] @ pointer.after(items[:, None] == everything, alike, rest, N)
         return dense
 
-    def _likely(self, items: NDArray[np.int32]) -> Tensor:
-        """Unnormalised likelihoods `(C, N)` after histories `(C, n)` of one length."""
-        pointer = self.language_model.pointer
+    def _weights(self, histories: Histories) -> Tensor:
+        """How much each item counts, `(R, N)`; an item that stands there twice has what both have."""
+        pointer, lengths = self.language_model.pointer, histories.lengths
         assert pointer is not None, "there is nothing to point with"
-        weights = pointer(self._states(items))[:, -1].exp()
-        own = self.vectors[torch.from_numpy(items.astype(np.int64)).to(self.vectors.device)]
-        kernel = pointer.kernel(own @ self.vectors.T)
-        likely: Tensor = (weights[:, None] @ kernel)[:, 0]
-        return likely
+        device = self.language_model.core.device
+        weights = torch.zeros(len(histories), len(self.likeness), device=device)
+        for length in np.unique(lengths[lengths > 0]).tolist():
+            alike = np.flatnonzero(lengths == length)
+            for start in range(0, len(alike), _ROWS):
+                rows = alike[start : start + _ROWS]
+                items = np.stack([histories[row] for row in rows.tolist()])
+                counts = pointer(self._states(items))[:, -1].exp()
+                where = torch.from_numpy(rows).to(device)[:, None]
+                places = torch.from_numpy(items.astype(np.int64)).to(device)
+                weights.index_put_((where, places), counts, accumulate=True)
+        return weights
 
     def _states(self, items: NDArray[np.int32]) -> Tensor:
         """States of the language model behind the items `(C, n)`, `(C, n, D)`."""
@@ -152,11 +163,31 @@ class Pointing:
         levels = self.codes.shape[1]
         codes = model.vocabulary.encode(self.codes[items]).reshape(len(items), -1)
         prefix = np.broadcast_to(np.array(model.prefix, np.int64), (len(items), len(model.prefix)))
-        tokens = torch.from_numpy(np.concatenate([prefix, codes], axis=1)).to(self.vectors.device)
+        tokens = torch.from_numpy(np.concatenate([prefix, codes], axis=1)).to(model.core.device)
         states: Tensor = model.core.base_model(
             **self.inputs(tokens), use_cache=False
         ).last_hidden_state
         return states[:, len(model.prefix) - 1 + levels :: levels]
+
+
+def likeness_of(recommender: GenerativeRecommender) -> Likeness:
+    """Likeness of a recommender's items by the vectors that its language model reads, and by their words."""
+    vectors = recommender.item_vectors
+    assert vectors is not None, "a pointer needs the items' vectors"
+    words = _words(recommender.catalog.texts(recommender.settings.template))
+    return Likeness(vectors, words, recommender.language_model.core.device)
+
+
+def _words(texts: Sequence[str]) -> csr_matrix:
+    """TF-IDF of texts, `(N, V)`; without a column where none holds a word."""
+    from scipy.sparse import csr_matrix
+
+    try:
+        return tfidf_words().fit_transform(texts).astype(np.float32)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        return csr_matrix((len(texts), 0), dtype=np.float32)
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -23,6 +23,7 @@ from genrec.data.histories import Histories
 from genrec.data.interactions import Interactions
 from genrec.encoders import TfidfEncoder
 from genrec.errors import InputError
+from genrec.language_model import LanguageModel
 from genrec.memory import MemorySettings
 from genrec.recommender import GenerativeRecommender
 from genrec.semantic_ids.base import ItemTokenizer
@@ -46,6 +47,10 @@ class TransferSettings(Settings):
     """Share of the pointer in what the language model expects, where it has one. None is .95, since codes are
     names and say little of items that the model was not trained on; but where they tell the new items apart
     (see `alike`), it is what the fit chose."""
+    repeat_weight: float | None = Field(None, ge=0, lt=1)
+    """Share that the pointer gives to items of the history themselves. None is what it learned: next to none
+    where nobody in the logs of the fit bought the same thing twice. State one for a shop that sells what is
+    bought again, and keep seen items in its recommendations."""
     text_weight: float | None = Field(None, ge=0, lt=1)
     """Share of items whose texts are like those of the history (see `genrec.memory`). None is .2 beside a
     pointer over vectors of a pretrained encoder, what the fit chose where the catalogs are alike, and .95
@@ -84,11 +89,7 @@ def transfer(
             "the semantic IDs of this recommender number its own items, so they mean nothing in another "
             "catalog: fit it with an item tokenizer of vectors, such as item_tokenizer.kind=rqkmeans"
         )
-    if settings.pointer_weight is not None and recommender.language_model.pointer is None:
-        raise InputError(
-            "this recommender's language model has no pointer to weigh: leave pointer_weight out, or fit "
-            "several catalogs together, or one with language_model.pointer=true"
-        )
+    language_model = _expecting(recommender.language_model, settings)
     if log_of_it is not None and log_of_it.catalog.item_ids != catalog.item_ids:
         raise InputError("the log was read with another catalog: give the one it is transferred to")
     if isinstance(recommender.vectorizer.encoder, TfidfEncoder):
@@ -106,6 +107,7 @@ def transfer(
         catalog=catalog,
         semantic_ids=empty.add(catalog.item_ids, found, recommender.item_tokenizer),
         vectorizer=vectorizer,
+        language_model=language_model,
         log=new_log,
         settings=_settings(recommender, catalog, found, settings),
         metrics={},
@@ -120,6 +122,21 @@ def transfer(
         f"{moved.semantic_ids.moved:,}",
     )
     return moved
+
+
+def _expecting(language_model: LanguageModel, settings: TransferSettings) -> LanguageModel:
+    """The language model, whose pointer expects repeats as it is told to."""
+    stated = {name: getattr(settings, name) for name in ("pointer_weight", "repeat_weight")}
+    given = [name for name, weight in stated.items() if weight is not None]
+    if given and language_model.pointer is None:
+        raise InputError(
+            f"this recommender's language model has no pointer to weigh: leave {given[0]} out, or fit "
+            "several catalogs together, or one with language_model.pointer=true"
+        )
+    if settings.repeat_weight is None or language_model.pointer is None:
+        return language_model
+    pointer = language_model.pointer.expecting_repeats(settings.repeat_weight)
+    return replace(language_model, pointer=pointer)
 
 
 def _no_log(catalog: Catalog) -> Interactions:

@@ -43,6 +43,12 @@ def transfer(
             min=0, max=0.99, help="Share of the pointer in the language model, if it has one."
         ),
     ] = None,
+    repeat_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=0.99, help="Share in the pointer of items that the history holds already."
+        ),
+    ] = None,
     item_id: ItemId = "item_id",
     log_item_id: Annotated[
         str | None, typer.Option(help="Name of the log's item id column, if it is another.")
@@ -77,7 +83,11 @@ def transfer(
     recommender = open_recommender(folder, "cpu")
     catalog = columns.read_catalog(items)
     log = None if interactions is None else columns.read_log(interactions, catalog)
-    stated = {"text_weight": text_weight, "pointer_weight": pointer_weight}
+    stated = {
+        "text_weight": text_weight,
+        "pointer_weight": pointer_weight,
+        "repeat_weight": repeat_weight,
+    }
     chosen = TransferSettings(**{name: v for name, v in stated.items() if v is not None})
     moved = transferred(recommender, catalog, log, chosen, vectors=vectors or ())
     moved.save_pretrained(out, overwrite=overwrite)

@@ -1,38 +1,44 @@
-"""A pointer: the language model says which items of a history count, their vectors say what is like them.
+"""A pointer: the language model says which items of a history count, and what is like them comes next.
 
-    p(item | history)  ~  sum over the history's items i of  a_i * exp(sharpness * (cos(v_i, v_item) - 1))
+    p(j | history) = sum over the history's items i of  a_i * p(j | i)
+
+    p(j | i) = s_same [i = j] + s_vectors share_vectors(j | i) + s_words share_words(j | i) + s_any / N
 
 `a` is the attention that the state behind the newest item pays to the states behind all of them, newer ones
 first by a learned recency. So the model points, as a pointer network does (Vinyals et al. 2015; mixed with a
 vocabulary, Merity et al. 2016, "Pointer Sentinel Mixture Models"), but at all items that are like the ones
-pointed at. A sum of kernels can expect two unlike things at once, which one query vector between them cannot.
+pointed at (see `likeness`). A sum over items can expect two unlike things at once, which one query vector
+between them cannot. The shares `s`, which sum to 1, are learned too: how often the same item comes again, and
+how far vectors, words and neither tell what comes next.
 
 Codes are names, and those of a catalog that the model was never trained on tell it little. What is learned
-here speaks of recency and likeness alone, and holds anywhere that vectors mean the same.
+here speaks of recency and likeness alone, and holds anywhere that vectors and words mean the same.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genrec.language_model.module_files import load_module, save_module
 
-__all__ = ["Pointer", "unit_vectors"]
+__all__ = ["Pointer"]
 
 FILE = "pointer.safetensors"
 _KEYS = 32
 """Size of queries and keys."""
-_SHARPNESS, _DECAY = 8.0, 0.5
-"""Where training starts: of the kernel, and of recency, in nats an item."""
+_DECAY = 0.5
+"""Where recency starts, in nats an item."""
+_SHARES = (0.1, 0.4, 0.4, 0.1)
+"""Where shares start: of the item itself, of what is like it by vector and by words, of anything."""
 
 
 class Pointer(nn.Module):
-    """Attention over the items of a history, and the sharpness of likeness.
+    """Attention over the items of a history, and what each of them makes likely.
 
     It starts as recency alone: what the states say is learned.
 
@@ -46,7 +52,7 @@ class Pointer(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.recency = nn.Parameter(-_DECAY * torch.arange(max_items, dtype=torch.float32))
-        self.log_sharpness = nn.Parameter(torch.tensor(_SHARPNESS).log())
+        self.share_logits = nn.Parameter(torch.tensor(_SHARES).log())
         self.key = nn.Parameter(torch.randn(_KEYS, width, generator=generator) / width**0.5)
         self.query = nn.Parameter(torch.zeros(_KEYS, width))
 
@@ -70,14 +76,35 @@ class Pointer(nn.Module):
         return weights
 
     @property
-    def sharpness(self) -> Tensor:
-        """Of the kernel: likeness 1/sharpness less makes an item e times less likely."""
-        sharpness: Tensor = self.log_sharpness.float().exp()
-        return sharpness
+    def shares(self) -> Tensor:
+        """Of the item itself, of what is like it by vector and by words, and of anything: `(4,)`, sum 1."""
+        return self.share_logits.float().softmax(0)
 
-    def kernel(self, cosines: Tensor) -> Tensor:
-        """Turn cosines into unnormalised likelihoods, 1 for a cosine of 1."""
-        return torch.exp(self.sharpness * (cosines.float() - 1))
+    def after(self, same: Tensor, alike: Tensor, rest: Tensor, n_items: int) -> Tensor:
+        """How likely each of some items is after another one.
+
+        Args:
+            same: `(…, u, M)` bool, whether it is the same item.
+            alike: `(2, …, u, M)` what the first gives to the second (see `Likeness`), 0 for the same.
+            rest: `(2, …, u)` what it keeps, which goes to anything.
+            n_items: N, size of the catalog.
+
+        Returns:
+            `(…, u, M)` float32 probabilities; over all N items they sum to 1.
+        """
+        itself, vectors, words, anything = self.shares
+        spread = (anything + vectors * rest[0] + words * rest[1]) / n_items
+        likely: Tensor = vectors * alike[0] + words * alike[1] + itself * same + spread[..., None]
+        return likely
+
+    def expecting_repeats(self, share: float) -> Pointer:
+        """A copy that gives the history's own items this share, and what it gave the rest in proportion."""
+        pointer = copy.deepcopy(self)
+        with torch.no_grad():
+            others = self.share_logits[1:].log_softmax(0) + math.log1p(-share)
+            same = torch.tensor([max(share, 1e-9)]).log().to(others)
+            pointer.share_logits.copy_(torch.cat([same, others]))
+        return pointer
 
     def save(self, folder: Path) -> None:
         """Write the weights into a language model's folder."""
@@ -93,13 +120,3 @@ class Pointer(nn.Module):
         return load_module(
             folder / FILE, lambda state: cls(state["key"].shape[1], len(state["recency"]))
         )
-
-
-def unit_vectors(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """What cosines are computed from: a catalog's vectors `(N, D_v)` less their mean, of length 1.
-
-    Texts of one shop have much in common, and what all have in common tells no item from another.
-    """
-    centred = vectors.astype(np.float32) - vectors.mean(0, dtype=np.float32)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(lengths, 1e-12))

@@ -1,19 +1,24 @@
-"""The pointer: its weights and kernel by hand, its likelihood against a loop, and what it learns."""
+"""The pointer: its weights and distribution by hand, its likelihood against a loop, and what it learns."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from genrec.errors import ConfigError, RecommenderError
 from genrec.language_model import LanguageModel, LanguageModelSettings
-from genrec.language_model.pointer import Pointer, unit_vectors
+from genrec.language_model.likeness import Likeness, unit_vectors
+from genrec.language_model.pointer import Pointer
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import NextItemLoss, pointing
+from genrec.training import NextItemLoss
 from genrec.training.pointing import PointerLoss
 
 VECTORS = np.random.default_rng(3).normal(size=(20, 6)).astype(np.float32)
+WORDS = csr_matrix(np.eye(20, dtype=np.float32)[np.arange(20) // 2])
+"""Two items have the same word."""
+LIKENESS = Likeness(VECTORS, WORDS)
 
 
 def warm(width=5, max_items=4):
@@ -24,6 +29,7 @@ def warm(width=5, max_items=4):
             torch.randn(pointer.query.shape, generator=torch.Generator().manual_seed(2))
         )
         pointer.recency.copy_(torch.tensor([0.3, -0.2, -1.0, -1.1]))
+        pointer.share_logits.copy_(torch.tensor([0.1, 0.5, 0.2, 0.2]).log())
     return pointer
 
 
@@ -48,67 +54,61 @@ def test_more_items_than_it_knows_are_as_old_as_the_oldest():
     assert weights.exp().sum() == pytest.approx(1.0)
 
 
-def test_a_cosine_of_one_is_one_and_the_rest_falls_off():
-    pointer = Pointer(5, 4)
-    torch.testing.assert_close(
-        pointer.kernel(torch.tensor([1.0, 0.5])), torch.tensor([1.0, math.exp(-4.0)])
-    )
+def after(pointer, items):
+    """What each of some items makes likely, `(u, N)`."""
+    parts = []
+    for block, alike in LIKENESS.rows(items):
+        same = block[:, None] == torch.arange(20)
+        parts.append(pointer.after(same, alike, LIKENESS.rest[:, block], 20))
+    return torch.cat(parts)
 
 
-def test_unit_vectors_know_nothing_of_what_all_have_in_common():
-    units = unit_vectors(VECTORS)
-    np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(units, unit_vectors(VECTORS + 7.0), atol=1e-4)
-    same = unit_vectors(np.ones((3, 4), np.float16))
-    assert same.tolist() == np.zeros((3, 4)).tolist(), (
-        "where all are alike, nothing tells them apart"
-    )
+def test_what_an_item_makes_likely_is_a_distribution():
+    likely = after(warm(), torch.tensor([6, 3])).detach()
+    torch.testing.assert_close(likely.sum(1), torch.ones(2))
+    by_vector = torch.cat([alike for _, alike in LIKENESS.rows(torch.tensor([6]))], 1)[0, 0]
+    kept = 0.5 * LIKENESS.rest[0, 6] + 0.2 * 0.5
+    spread = (0.2 + kept) / 20
+    torch.testing.assert_close(likely[0, 6], 0.1 + spread)
+    torch.testing.assert_close(likely[0, 7], 0.5 * by_vector[7] + 0.2 * 0.5 + spread)
+    torch.testing.assert_close(likely[0, 8], 0.5 * by_vector[8] + spread)
 
 
-def by_hand(pointer, states, items, vectors):
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_it_can_be_told_how_often_the_same_comes_again(share):
+    told, before = warm().expecting_repeats(share), warm()
+    assert told.shares[0].item() == pytest.approx(share, abs=1e-6)
+    torch.testing.assert_close(told.shares[1:] / (1 - share), before.shares[1:] / 0.9)
+    torch.testing.assert_close(warm().shares, before.shares)
+
+
+def by_hand(pointer, states, items):
     """The loss over the whole catalog, item by item."""
-    units, total = torch.from_numpy(unit_vectors(vectors)), 0.0
+    likely, total = after(pointer, torch.arange(20)), 0.0
     for row, sequence in zip(states, items.tolist(), strict=True):
         known = [item for item in sequence if item >= 0]
         for place in range(1, len(known)):
             weights = pointer(row[None, 1 : place + 1])[0, -1].exp()
-            likely = torch.zeros(len(units))
-            for weight, item in zip(weights, known[:place], strict=True):
-                likely += weight * pointer.kernel(units @ units[item])
-            total -= (likely[known[place]] / likely.sum()).log()
+            total -= (weights @ likely[known[:place]])[known[place]].log()
     return total
 
 
 def test_the_loss_is_the_likelihood_of_what_comes_next():
     pointer, states = warm(), torch.randn(2, 4, 5)
     items = torch.tensor([[3, 7, 3, 11], [5, 2, -1, -1]])
-    found = PointerLoss(pointer, VECTORS)(states, items)
-    torch.testing.assert_close(
-        found, by_hand(pointer, states, items, VECTORS), rtol=1e-4, atol=1e-4
-    )
-
-
-def test_a_draw_of_a_large_catalog_estimates_the_same(monkeypatch):
-    monkeypatch.setattr(pointing, "MOST_CANDIDATES", 14)
-    torch.manual_seed(0)
-    pointer, states = warm(), torch.randn(2, 4, 5)
-    items = torch.tensor([[3, 7, 3, 11], [5, 2, 9, -1]])
-    whole = by_hand(pointer, states, items, VECTORS).item()
-    loss = PointerLoss(pointer, VECTORS)
-    drawn = [loss(states, items).item() for _ in range(200)]
-    assert len(set(drawn)) > 1
-    assert np.mean(drawn) == pytest.approx(whole, rel=0.01)
+    found = PointerLoss(pointer, LIKENESS)(states, items)
+    torch.testing.assert_close(found, by_hand(pointer, states, items), rtol=1e-4, atol=1e-4)
 
 
 def test_a_sequence_of_one_item_costs_nothing_and_keeps_the_graph():
-    loss = PointerLoss(warm(), VECTORS)(torch.randn(2, 1, 5), torch.tensor([[4], [-1]]))
+    loss = PointerLoss(warm(), LIKENESS)(torch.randn(2, 1, 5), torch.tensor([[4], [-1]]))
     assert loss.item() == 0.0
     loss.backward()
 
 
 def test_padding_changes_nothing():
     pointer, states = warm(), torch.randn(1, 4, 5)
-    loss = PointerLoss(pointer, VECTORS)
+    loss = PointerLoss(pointer, LIKENESS)
     short = loss(states[:, :2], torch.tensor([[5, 2]]))
     padded = loss(states, torch.tensor([[5, 2, -1, -1]]))
     torch.testing.assert_close(short, padded)
@@ -119,8 +119,8 @@ def test_it_learns_whom_to_point_at():
     generator = np.random.default_rng(0)
     vectors = unit_vectors(generator.normal(size=(40, 8)).astype(np.float32))
     torch.manual_seed(0)
-    pointer = Pointer(4, 4)
-    optimizer, loss = torch.optim.Adam(pointer.parameters(), 0.05), PointerLoss(pointer, vectors)
+    pointer, likeness = Pointer(4, 4), Likeness(vectors, csr_matrix((40, 0)))
+    optimizer, loss = torch.optim.Adam(pointer.parameters(), 0.05), PointerLoss(pointer, likeness)
     nearest = (vectors @ vectors.T - 2 * np.eye(40)).argmax(1)
     for _ in range(150):
         history = torch.from_numpy(generator.integers(0, 40, (32, 3)))
@@ -132,6 +132,9 @@ def test_it_learns_whom_to_point_at():
         optimizer.step()
     weights = pointer(states[:, 1:])[0, -1].exp()
     assert weights[0] > 0.9
+    itself, by_vector, _, _ = pointer.shares
+    assert by_vector > 0.7
+    assert itself < 0.02, "and no word says anything, so its share goes to anything too"
 
 
 def language_model(**more):
@@ -150,7 +153,7 @@ def test_its_loss_is_added_to_that_of_the_codes_and_reaches_the_model(more):
     loss = NextItemLoss(lm, catalog.codes, catalog.trie, "catalog", inputs)
     items = torch.tensor([[3, 7, 11, 2], [5, 2, -1, -1]])
     codes = loss(items)
-    loss.pointing = PointerLoss(lm.pointer, VECTORS)
+    loss.pointing = PointerLoss(lm.pointer, LIKENESS)
     with torch.no_grad():
         lm.pointer.query.normal_()
     both = loss(items)

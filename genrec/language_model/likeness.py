@@ -50,7 +50,7 @@ class Likeness:
         words: csr_matrix,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.words = words.tocsr()
+        self.words, self._by_word = words.tocsr(), words.T.tocsr()
         self.vectors = torch.from_numpy(unit_vectors(vectors)).to(device)
         self.rest = 1 / self._totals()
 
@@ -61,7 +61,7 @@ class Likeness:
         """Shares `(2, B, n, n)` that items `(B, n)` of sequences give to each other, not to themselves."""
         vectors, rest = self.vectors[items], self.rest[:, items]
         cosines = torch.stack([vectors @ vectors.transpose(1, 2), self._words_between(items)])
-        shares = _kernels(cosines) * rest[..., None]
+        shares = _to_powers(cosines) * rest[..., None]
         return shares.masked_fill_(items[:, :, None] == items[:, None], 0)
 
     def rows(self, items: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -71,20 +71,16 @@ class Likeness:
             items: catalog indices.
         """
         for block in torch.split(items, max(1, _CELLS // len(self))):
-            shares = self._kernels_to(block, None) * self.rest[:, block, None]
+            shares = self._kernels(block, self.vectors, self._by_word) * self.rest[:, block, None]
             shares[:, torch.arange(len(block)), block] = 0
             yield block, shares
 
-    def _kernels_to(self, items: Tensor, others: Tensor | None) -> Tensor:
-        """Kernels `(2, u, M)` of items to others, or to all."""
-        own = items.cpu().numpy()
-        columns, words = self.vectors, self.words
-        if others is not None:
-            columns, words = columns[others], words[others.cpu().numpy()]
-        cosines = torch.empty(2, len(items), len(columns), device=columns.device)
-        cosines[0] = self.vectors[items] @ columns.T
-        cosines[1] = torch.from_numpy((self.words[own] @ words.T).toarray())
-        return _kernels(cosines)
+    def _kernels(self, items: Tensor, vectors: Tensor, by_word: csr_matrix) -> Tensor:
+        """Kernels `(2, u, M)` of items to M others, by their vectors `(M, D_v)` and their words `(V, M)`."""
+        cosines = torch.empty(2, len(items), len(vectors), device=vectors.device)
+        cosines[0] = self.vectors[items] @ vectors.T
+        cosines[1] = torch.from_numpy((self.words[items.cpu().numpy()] @ by_word).toarray())
+        return _to_powers(cosines)
 
     def _totals(self) -> Tensor:
         """Sums of kernels `(2, N)`; of a large catalog estimated from items drawn evenly, the same each time.
@@ -95,10 +91,11 @@ class Likeness:
         size = min(N, max(_FEWEST, _PAIRS // N))
         drawn = np.sort(np.random.default_rng(0).permutation(N)[:size])
         others = torch.from_numpy(drawn).to(device)
+        vectors, by_word = self.vectors[others], self.words[drawn].T.tocsr()
         totals = torch.ones(2, N, device=device)
         for block in torch.split(torch.arange(N, device=device), max(1, _CELLS // size)):
             itself = block[:, None] == others
-            found = self._kernels_to(block, others).masked_fill_(itself, 0).sum(-1)
+            found = self._kernels(block, vectors, by_word).masked_fill_(itself, 0).sum(-1)
             stands_for = (N - 1) / (size - itself.sum(1)).clamp(min=1)
             totals[:, block] += found * stands_for
         return totals
@@ -120,7 +117,7 @@ class Likeness:
         return torch.from_numpy(cosines).to(self.vectors.device)
 
 
-def _kernels(cosines: Tensor) -> Tensor:
+def _to_powers(cosines: Tensor) -> Tensor:
     """Turn cosines `(2, …)`, which are lost, into kernels."""
     cosines.clamp_(min=0)
     cosines[0].pow_(_VECTOR_POWER)

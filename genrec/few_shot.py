@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FewShot", "fitted_on", "without_a_fit", "without_training"]
 
+FUSED = 0.2
+"""Share of likeness of texts in the row that shows what it would add."""
+
 
 def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ranker]:
     """A transferred recommender and all that needs no training on its catalog either, by name."""
@@ -31,7 +34,15 @@ def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ra
     }
     if moved.language_model.pointer is not None:
         mine["its codes alone, zero-shot"] = moved.alone(codes_only=True)
+    if moved.settings.memory.silent:
+        mine["with likeness of texts, zero-shot"] = _fused(moved)
     return mine | without_a_fit(moved, parts)
+
+
+def _fused(moved: GenerativeRecommender) -> GenerativeRecommender:
+    memory = moved.settings.memory.replace(text_weight=FUSED)
+    settings = moved.settings.replace(memory=memory)
+    return replace(moved, settings=settings, index=moved.trie)
 
 
 def without_a_fit(moved: GenerativeRecommender, parts: Split) -> dict[str, Ranker]:

@@ -12,6 +12,7 @@ from genrec.data import generate
 from genrec.data.histories import Histories
 from genrec.errors import ConfigError, InputError
 from genrec.exporting import export_model
+from genrec.few_shot import FUSED, without_training
 from genrec.further_fitting import fit_further, further_settings
 from genrec.language_model.item_attention import states_in_front
 from genrec.mixtures import mix
@@ -224,6 +225,18 @@ def test_elsewhere_it_has_the_weight_of_the_transfer(pointing, recommender, shop
             transfer(recommender, other.catalog, None, TransferSettings(**{weight: 0.5}))
 
 
+def test_what_likeness_of_texts_would_add_is_a_row_of_its_own(pointing):
+    other = generate(SyntheticShop(items=70, users=60, seed=4))
+    moved = transfer(pointing, other.catalog, other.log, TransferSettings(text_weight=0))
+    rankers = without_training(moved, moved.settings.split.apply(moved.log, 0))
+    histories = Histories.of([[4, 9], [7]])
+    fused = rankers["with likeness of texts, zero-shot"].rank(histories, 5, exclude_seen=True)
+    stated = transfer(pointing, other.catalog, other.log, TransferSettings(text_weight=FUSED))
+    assert fused.items.tolist() == stated.rank(histories, 5, exclude_seen=True).items.tolist()
+    alone = rankers["language model alone, zero-shot"].rank(histories, 5, exclude_seen=True)
+    assert alone.items.tolist() == moved.rank(histories, 5, exclude_seen=True).items.tolist()
+
+
 def test_elsewhere_it_may_expect_that_shoppers_buy_again(pointing, tmp_path):
     learned = pointing.language_model.pointer.shares.tolist()
     settings = TransferSettings(pointer_weight=0.99, repeat_weight=0.9)
@@ -245,6 +258,9 @@ def test_alike_catalogs_keep_what_the_fit_chose_and_others_are_pointed_at(pointi
     other = pointing.transfer(Catalog.from_table(pa.table(table)))
     assert other.settings.language_model.pointer_weight == 0.95
     assert other.settings.memory.text_weight == 0.95, "TF-IDF of the first shop knows no new words"
+    assert (other.language_model.pointer.query == 0).all(), "states of unknown codes say little"
+    assert torch.equal(same.language_model.pointer.query, pointing.language_model.pointer.query)
+    assert pointing.language_model.pointer.query.any()
     assert not alike(other, other.vectorizer.vectors(other.catalog, other.settings))
     one = pointing.transfer(pointing.catalog.take(np.array([3])))
     assert one.settings.language_model.pointer_weight == 0.95

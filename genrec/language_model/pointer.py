@@ -97,6 +97,12 @@ class Pointer(nn.Module):
         likely: Tensor = vectors * alike[0] + words * alike[1] + itself * same + spread[..., None]
         return likely
 
+    def by_recency_alone(self) -> Pointer:
+        """A copy that heeds no states: where codes say little, so do the states behind them."""
+        pointer = copy.deepcopy(self)
+        nn.init.zeros_(pointer.query)
+        return pointer
+
     def expecting_repeats(self, share: float) -> Pointer:
         """A copy that gives the history's own items this share, and what it gave the rest in proportion."""
         pointer = copy.deepcopy(self)

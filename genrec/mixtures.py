@@ -21,13 +21,25 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Voice", "best_weight", "join", "mix", "mix_in_turn", "mixed_ndcg", "mixed_scores"]
+__all__ = [
+    "Voice",
+    "best_weight",
+    "clearly_better",
+    "join",
+    "mix",
+    "mix_in_turn",
+    "mixed_ndcg",
+    "mixed_scores",
+    "ndcg_of",
+]
 
 Voice: TypeAlias = "tuple[csr_matrix, NDArray[np.float64]]"
 """A distribution `(C, N)` and its share in a mixture, `(C,)`."""
 
 W = TypeVar("W")
 
+_ERRORS = 2
+"""Standard errors that make a difference."""
 _LEAST = 1e-300
 """What a probability that is too small for a float counts as: its item stays in the list."""
 
@@ -142,16 +154,19 @@ def mixed_scores(
 def mixed_ndcg(model: Ranking, other: Voice, cases: Cases, k: int = 10) -> NDArray[np.float64]:
     """The ndcg@k `(C,)` of what a model and something beside it expect together, seen items left out."""
     mixed = mix(model, *other, k, deny=list(cases.histories))
-    ranks = rank_of_target(mixed, cases.targets)
-    return np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0)
+    return ndcg_of(rank_of_target(mixed, cases.targets), k)
+
+
+def ndcg_of(ranks: NDArray[np.integer], k: int = 10) -> NDArray[np.float64]:
+    """The ndcg@k of each case from the 0-based rank of its target, `(C,)`."""
+    return np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0.0)
 
 
 def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:
     """The weight under which cases fare best on average; of equally good ones the first.
 
-    One that was chosen before, on other data, stays unless the best is better by more than a standard error
-    of the cases' differences (the rule of Breiman et al. 1984, section 3.4.3): of a handful of users, some
-    weight is always the best by chance.
+    One that was chosen before, on other data, stays unless the best is clearly better: of a handful of users,
+    some weight is always the best by chance.
 
     Args:
         found: weight -> what each of the same cases got, `(C,)`.
@@ -160,9 +175,18 @@ def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) 
     best = max(found, key=lambda weight: float(found[weight].mean()))
     if prior is None:
         return best
-    gain = found[best] - found[prior]
-    error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
-    return best if gain.mean() > error else prior
+    return best if clearly_better(found[best], found[prior]) else prior
+
+
+def clearly_better(scores: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Whether the same cases fare better by more than two standard errors of their differences, `(C,)` each.
+
+    Of one case nothing is known.
+    """
+    gain = scores - others
+    if len(gain) < 2:
+        return False
+    return bool(gain.mean() > _ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))
 
 
 def _passing(

@@ -12,7 +12,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from genrec.artifacts import require_free
+from genrec.data.histories import Cases
 from genrec.data.split import Split
 from genrec.errors import InputError
 from genrec.fit_steps import (
@@ -30,6 +31,7 @@ from genrec.fit_steps import (
     with_pointer_weight,
 )
 from genrec.language_model import LanguageModel
+from genrec.mixtures import clearly_better, ndcg_of
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.settings import FitSettings
@@ -63,7 +65,8 @@ class Retraining:
         chooses_shares: whether weights of pointer and memory that the settings leave open are chosen at the
             end.
         prior: settings of a recommender that this one comes from and should be better than: its weights are
-            kept unless training finds better ones, and so are the shares of pointer and memory that it has.
+            kept unless training finds clearly better ones, and so are the shares of pointer and memory that
+            it has.
         finish: makes of the trained recommender the one to save, and says what else its metrics tell; None
             where it is saved as it was trained.
     """
@@ -103,7 +106,7 @@ class Retraining:
         with main_first():
             claim(work, recommender.data | {self.kind: self.record}, recommender.settings)
         began = time.perf_counter()
-        result = self._train(*prepare(), work / "checkpoints")
+        result = self._train_from(*prepare(), work / "checkpoints")
         seconds = time.perf_counter() - began
         told: dict[str, Any] = {}
         if self.finish is not None:
@@ -121,14 +124,38 @@ class Retraining:
         wait_for_all()
         return recommender
 
-    def _train(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
+    def _train_from(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
+        """Train; but leave the weights that it started from where those learned are not clearly better."""
+        if self.prior is None:
+            return self._train(loss, source, folder)
+        start = {name: value.cpu().clone() for name, value in loss.state_dict().items()}
+        result = self._train(loss, source, folder)
+        quick, drawn = self._quick()
+        if not result.best_step or not len(drawn):
+            return result
+        learned = {name: value.cpu().clone() for name, value in loss.state_dict().items()}
+        found = ndcg_of(measure_validation(quick, drawn).ranks)
+        loss.load_state_dict(start)
+        if clearly_better(found, ndcg_of(measure_validation(quick, drawn).ranks)):
+            loss.load_state_dict(learned)
+            return result
+        log.info(
+            "on %d validation users nothing learned is clearly better: the weights stay", len(drawn)
+        )
+        return replace(result, best_step=0)
+
+    def _quick(self) -> tuple[GenerativeRecommender, Cases]:
+        """What is validated while it trains, and on which cases."""
         settings = self.recommender.settings
         quick = self.recommender.alone(settings.validation_beams)
         if self.prior is not None:
             quick = with_pointer_weight(quick, self.prior.language_model.pointer_weight)
-        drawn = training_split(self.recommender).valid.draw(
-            settings.validation_users, settings.seed
-        )
+        valid = training_split(self.recommender).valid
+        return quick, valid.draw(settings.validation_users, settings.seed)
+
+    def _train(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
+        quick, drawn = self._quick()
+        settings = self.recommender.settings
         if self.prior is not None and not len(drawn):
             log.warning("no user has a validation case: the last weights are kept, better or not")
         with training_bar() as report:

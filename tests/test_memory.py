@@ -157,6 +157,8 @@ def test_a_weight_chosen_before_stays_unless_another_is_clearly_better():
     gains = {0.2: np.array([0.5, 0.5, 0.0, 1.0]), 0.7: np.array([0.6, 0.4, 0.0, 1.05])}
     assert best_weight(gains) == 0.7
     assert best_weight(gains, 0.2) == 0.2, "by .0125, with a standard error of .04"
+    nearly = gains | {0.7: np.array([0.6, 0.5, 0.1, 1.0])}
+    assert best_weight(nearly, 0.2) == 0.2, "by .05, with a standard error of .029"
     clearly = gains | {0.7: np.array([0.6, 0.6, 0.1, 1.0])}
     assert best_weight(clearly, 0.2) == 0.7, "by .075, with a standard error of .025"
     one = {0.2: np.array([0.0]), 0.7: np.array([1.0])}

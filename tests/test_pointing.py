@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
+from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop, retraining
 from genrec.data import generate
 from genrec.data.histories import Histories
 from genrec.errors import ConfigError, InputError
@@ -271,13 +271,34 @@ def test_fitted_on_its_weight_is_chosen_again(pointing, tmp_path):
     other = generate(SyntheticShop(items=70, users=120, seed=4))
     moved = pointing.transfer(other.catalog, other.log)
     before = hash_weights(moved.language_model)
-    words = ["training.max_steps=80", "memory.weight=0", "memory.text_weight=0"]
+    words = ["training.max_steps=5", "memory.weight=0", "memory.text_weight=0"]
     copy = replace(moved, language_model=moved.language_model.merged())
     further = fit_further(copy, further_settings(copy, words=words), tmp_path / "further")
     assert hash_weights(moved.language_model) == before
     assert further.metrics["pointer"]
-    trained = further.language_model.pointer
-    assert not torch.equal(trained.recency, moved.language_model.pointer.recency)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_what_is_learned_is_kept_where_it_is_clearly_better(
+    pointing, tmp_path, monkeypatch, better
+):
+    asked = []
+
+    def judge(learned, start):
+        asked.append((learned.mean(), start.mean()))
+        return better
+
+    monkeypatch.setattr(retraining, "clearly_better", judge)
+    other = generate(SyntheticShop(items=70, users=120, seed=4))
+    moved = pointing.transfer(other.catalog, other.log)
+    before = hash_weights(moved.language_model)
+    words = ["training.max_steps=80", "training.batch_items=64", "memory.weight=0"]
+    copy = replace(moved, language_model=moved.language_model.merged())
+    further = fit_further(copy, further_settings(copy, words=words), tmp_path / "further")
+    ((learned, start),) = asked
+    assert learned > start, "else there was nothing to ask"
+    assert (hash_weights(further.language_model) != before) == better
+    assert (further.metrics["training"]["best_step"] > 0) == better
 
 
 def test_it_is_no_plain_model_to_export(folder, tmp_path):

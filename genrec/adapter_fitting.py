@@ -113,13 +113,15 @@ def fit_adapter(
 def plain_base(recommender: GenerativeRecommender, what: str) -> tuple[str, LanguageModel]:
     """The language model that adapters stand beside: its hash, and a copy in float32.
 
+    A pointer is no part of the hash: adapters leave it as it is, and a transfer changes it.
+
     Raises:
         InputError: it is quantized, or an adapter that is not merged; `what` names what was to be done.
     """
     require_plain(recommender.language_model, what)
     copy = recommender.language_model.merged()
     copy.model.float()
-    return hash_weights(copy), copy
+    return hash_weights(replace(copy, pointer=None)), copy
 
 
 def _shared_base(domains: Mapping[str, GenerativeRecommender]) -> tuple[str, LanguageModel]:

@@ -34,7 +34,7 @@ def without_training(moved: GenerativeRecommender, parts: Split) -> dict[str, Ra
     }
     if moved.language_model.pointer is not None:
         mine["its codes alone, zero-shot"] = moved.alone(codes_only=True)
-    if moved.settings.memory.silent:
+    if moved.settings.memory.silent and len(moved.catalog) <= moved.settings.memory.text_items:
         mine["with likeness of texts, zero-shot"] = _fused(moved)
     return mine | without_a_fit(moved, parts)
 

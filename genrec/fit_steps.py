@@ -35,6 +35,8 @@ from genrec.training.sources import Source
 from genrec.training.throughput import peak_memory_mib
 
 __all__ = [
+    "UNCHOSEN",
+    "choose_pointer",
     "choose_shares",
     "history_source",
     "measure_validation",
@@ -154,7 +156,10 @@ def choose_pointer(
     whole = recommender.settings
     cases = split.valid.draw(whole.validation_users, whole.seed)
     before = None if prior is None else prior.language_model.pointer_weight
-    if whole.language_model.pointer_weight is not None:
+    if (
+        recommender.language_model.pointer is None
+        or whole.language_model.pointer_weight is not None
+    ):
         return recommender, {}
     if not len(cases):
         weight = UNCHOSEN if before is None else before

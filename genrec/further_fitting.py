@@ -48,9 +48,9 @@ def fit_further(
 ) -> GenerativeRecommender:
     """Train a recommender's language model further on its log, and save the result in `out`.
 
-    All weights train, in float32, and stay as they were where validation finds no better ones, as it may well
-    do on a log of a few users. A call that was interrupted goes on where it stood when it is given again with
-    the same arguments.
+    All weights train, in float32, and stay as they were where validation finds no clearly better ones, as it
+    may well do on a log of a few users. A call that was interrupted goes on where it stood when it is given
+    again with the same arguments.
 
     Args:
         recommender: fitted or transferred, its adapter merged if it had one; its weights are changed.

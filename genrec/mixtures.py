@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.data.histories import Cases, Histories
-from genrec.evaluation.metrics import rank_of_target
+from genrec.evaluation.metrics import METRICS, rank_of_target
 from genrec.evaluation.ranking import Ranking
 from genrec.evaluation.selection import pairs, top_k_sparse
 
@@ -30,7 +30,6 @@ __all__ = [
     "mix_in_turn",
     "mixed_ndcg",
     "mixed_scores",
-    "ndcg_of",
 ]
 
 Voice: TypeAlias = "tuple[csr_matrix, NDArray[np.float64]]"
@@ -154,12 +153,7 @@ def mixed_scores(
 def mixed_ndcg(model: Ranking, other: Voice, cases: Cases, k: int = 10) -> NDArray[np.float64]:
     """The ndcg@k `(C,)` of what a model and something beside it expect together, seen items left out."""
     mixed = mix(model, *other, k, deny=list(cases.histories))
-    return ndcg_of(rank_of_target(mixed, cases.targets), k)
-
-
-def ndcg_of(ranks: NDArray[np.integer], k: int = 10) -> NDArray[np.float64]:
-    """The ndcg@k of each case from the 0-based rank of its target, `(C,)`."""
-    return np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0.0)
+    return METRICS["ndcg"](rank_of_target(mixed, cases.targets), k)
 
 
 def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:

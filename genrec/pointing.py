@@ -135,8 +135,7 @@ class Pointing:
         N, device = len(self.likeness), weights.device
         dense = torch.zeros(len(histories), N, device=device)
         everything = torch.arange(N, device=device)
-        for items, alike in self.likeness.rows(weights.sum(0).nonzero()[:, 0]):
-            rest = self.likeness.rest[:, items]
+        for items, alike, rest in self.likeness.rows(weights.sum(0).nonzero()[:, 0]):
             dense += weights[:, items] @ pointer.after(items[:, None] == everything, alike, rest, N)
         return dense
 

@@ -16,14 +16,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from genrec.artifacts import require_free
 from genrec.data.histories import Cases
 from genrec.data.split import Split
 from genrec.errors import InputError
+from genrec.evaluation.metrics import METRICS
+from genrec.evaluation.ties import expected
 from genrec.fit_steps import (
+    UNCHOSEN,
+    choose_pointer,
     choose_shares,
     measure_validation,
     training_bar,
@@ -31,7 +37,7 @@ from genrec.fit_steps import (
     with_pointer_weight,
 )
 from genrec.language_model import LanguageModel
-from genrec.mixtures import clearly_better, ndcg_of
+from genrec.mixtures import clearly_better
 from genrec.program import is_main
 from genrec.recommender import GenerativeRecommender
 from genrec.settings import FitSettings
@@ -106,16 +112,14 @@ class Retraining:
         with main_first():
             claim(work, recommender.data | {self.kind: self.record}, recommender.settings)
         began = time.perf_counter()
-        result = self._train_from(*prepare(), work / "checkpoints")
+        result, prior = self._train_from(*prepare(), work / "checkpoints")
         seconds = time.perf_counter() - began
         told: dict[str, Any] = {}
         if self.finish is not None:
             recommender, told = self.finish(recommender)
         shares: dict[str, dict[str, float]] = {"memory": {}}
         if self.chooses_shares:
-            recommender, shares = choose_shares(
-                recommender, training_split(recommender), self.prior
-            )
+            recommender, shares = choose_shares(recommender, training_split(recommender), prior)
         metrics = self._metrics(recommender, result, seconds)
         recommender.metrics = metrics | shares | told
         if is_main():
@@ -124,40 +128,55 @@ class Retraining:
         wait_for_all()
         return recommender
 
-    def _train_from(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
-        """Train; but leave the weights that it started from where those learned are not clearly better."""
-        if self.prior is None:
-            return self._train(loss, source, folder)
-        start = {name: value.cpu().clone() for name, value in loss.state_dict().items()}
-        result = self._train(loss, source, folder)
-        quick, drawn = self._quick()
-        if not result.best_step or not len(drawn):
-            return result
-        learned = {name: value.cpu().clone() for name, value in loss.state_dict().items()}
-        found = ndcg_of(measure_validation(quick, drawn).ranks)
-        loss.load_state_dict(start)
-        if clearly_better(found, ndcg_of(measure_validation(quick, drawn).ranks)):
-            loss.load_state_dict(learned)
-            return result
-        log.info(
-            "on %d validation users nothing learned is clearly better: the weights stay", len(drawn)
-        )
-        return replace(result, best_step=0)
+    def _train_from(
+        self, loss: nn.Module, source: Source, folder: Path
+    ) -> tuple[TrainingResult, FitSettings | None]:
+        """Train; but go back to the weights that it started from where those learned are not clearly better.
 
-    def _quick(self) -> tuple[GenerativeRecommender, Cases]:
-        """What is validated while it trains, and on which cases."""
-        settings = self.recommender.settings
-        quick = self.recommender.alone(settings.validation_beams)
-        if self.prior is not None:
-            quick = with_pointer_weight(quick, self.prior.language_model.pointer_weight)
-        valid = training_split(self.recommender).valid
-        return quick, valid.draw(settings.validation_users, settings.seed)
+        Each is judged with the share of the pointer that suits it.
+
+        Returns:
+            The result, and the settings whose shares stay unless others are clearly better.
+        """
+        if self.prior is None:
+            return self._train(loss, source, folder), None
+        start = _copied(loss)
+        result = self._train(loss, source, folder)
+        split = training_split(self.recommender)
+        drawn = split.valid.draw(self._settings.validation_users, self._settings.seed)
+        if not len(drawn):
+            log.warning("no user has a validation case: the last weights are kept, better or not")
+            return result, self.prior
+        suited, _ = choose_pointer(self._quick(), split)
+        with_start, learned, found = self._weighing(self.prior), _copied(loss), _ndcg(suited, drawn)
+        loss.load_state_dict(start)
+        if clearly_better(found, _ndcg(with_start, drawn)):
+            loss.load_state_dict(learned)
+            weight = suited.settings.language_model.pointer_weight
+            writing = self.prior.language_model.replace(pointer_weight=weight)
+            return result, self.prior.replace(language_model=writing)
+        log.info("on %d validation users nothing learned is clearly better", len(drawn))
+        return replace(result, best_step=0), self.prior
+
+    @property
+    def _settings(self) -> FitSettings:
+        return self.recommender.settings
+
+    def _quick(self) -> GenerativeRecommender:
+        """What is validated while it trains."""
+        return self.recommender.alone(self._settings.validation_beams)
+
+    def _weighing(self, settings: FitSettings) -> GenerativeRecommender:
+        """The same, its pointer weighing as settings say."""
+        return with_pointer_weight(self._quick(), settings.language_model.pointer_weight)
 
     def _train(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
-        quick, drawn = self._quick()
-        settings = self.recommender.settings
-        if self.prior is not None and not len(drawn):
-            log.warning("no user has a validation case: the last weights are kept, better or not")
+        settings, quick = self._settings, self._quick()
+        if quick.language_model.pointer is not None:
+            # Codes that are learned from nothing have to be seen beside a pointer that knows much already.
+            quick = with_pointer_weight(quick, UNCHOSEN)
+        valid = training_split(self.recommender).valid
+        drawn = valid.draw(settings.validation_users, settings.seed)
         with training_bar() as report:
             return train(
                 loss,
@@ -167,7 +186,6 @@ class Retraining:
                 folder=folder,
                 seed=self.seed,
                 report=report,
-                keeps_start=self.prior is not None,
             )
 
     def _metrics(
@@ -184,6 +202,16 @@ class Retraining:
             "seconds": {name: round(value, 1) for name, value in times.items()},
             self.kind: self.record,
         }
+
+
+def _copied(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.cpu().clone() for name, value in module.state_dict().items()}
+
+
+def _ndcg(recommender: GenerativeRecommender, cases: Cases) -> NDArray[np.float64]:
+    """The ndcg@10 of each case, `(C,)`."""
+    results = measure_validation(recommender, cases).results
+    return expected(METRICS["ndcg"], results.ranks, results.tied, 10)
 
 
 def require_plain(language_model: LanguageModel, what: str) -> None:

@@ -188,6 +188,9 @@ def _settings(
         log.info(
             "the pointer weighs %.2f in the language model, likeness of texts %.2f", pointer, text
         )
+        if settings.repeat_weight is not None:
+            whole = (1 - text) * pointer * settings.repeat_weight
+            log.info("items of the history themselves have %.2f of the whole", whole)
     return fitted.replace(
         memory=_memory(fitted.memory, len(catalog), text),
         language_model=fitted.language_model.replace(pointer_weight=pointer),

@@ -71,9 +71,8 @@ def by_hand(recommender, history):
     weights = model.pointer(states[-1][0, 1:, 0][None])[0, -1].exp()
     likeness, likely = likeness_of(recommender), 0
     for weight, item in zip(weights, history, strict=True):
-        ((_, alike),) = likeness.rows(torch.tensor([item]))
+        ((_, alike, rest),) = likeness.rows(torch.tensor([item]))
         same = (torch.arange(len(codes)) == item)[None]
-        rest = likeness.rest[:, [item]]
         likely += weight * model.pointer.after(same, alike, rest, len(codes))[0]
     return (likely / likely.sum()).numpy()
 
@@ -237,10 +236,12 @@ def test_what_likeness_of_texts_would_add_is_a_row_of_its_own(pointing):
     assert alone.items.tolist() == moved.rank(histories, 5, exclude_seen=True).items.tolist()
 
 
-def test_elsewhere_it_may_expect_that_shoppers_buy_again(pointing, tmp_path):
+def test_elsewhere_it_may_expect_that_shoppers_buy_again(pointing, tmp_path, caplog):
+    caplog.set_level("INFO", "genrec")
     learned = pointing.language_model.pointer.shares.tolist()
-    settings = TransferSettings(pointer_weight=0.99, repeat_weight=0.9)
+    settings = TransferSettings(pointer_weight=0.99, repeat_weight=0.9, text_weight=0.0)
     again = transfer(pointing, pointing.catalog, None, settings)
+    assert "items of the history themselves have 0.89 of the whole" in caplog.text
     ids = pointing.catalog.item_ids
     again.save_pretrained(tmp_path / "again")
     opened = GenerativeRecommender.from_pretrained(tmp_path / "again")
@@ -296,7 +297,7 @@ def test_what_is_learned_is_kept_where_it_is_clearly_better(
     copy = replace(moved, language_model=moved.language_model.merged())
     further = fit_further(copy, further_settings(copy, words=words), tmp_path / "further")
     ((learned, start),) = asked
-    assert learned > start, "else there was nothing to ask"
+    assert learned != start
     assert (hash_weights(further.language_model) != before) == better
     assert (further.metrics["training"]["best_step"] > 0) == better
 

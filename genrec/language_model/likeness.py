@@ -11,6 +11,7 @@ Vectors of a sentence encoder know that a serum is a lotion; words know that thi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ _VECTOR_POWER, _WORD_POWER = 3, 2
 """Chosen on validation users of Toys, with MiniLM: 4 and 5, 1.5 and 3 are as good within noise."""
 _CELLS = 2**24
 """Cosines held at once."""
-_PAIRS, _FEWEST = 2**26, 1024
+_PAIRS, _FEWEST = 2**28, 1024
 """Cosines that totals are computed from, and the fewest of one item."""
 
 
@@ -39,9 +40,6 @@ class Likeness:
         words: `(N, V)` TF-IDF of their texts, rows of length 1 or 0.
         device: where kernels are wanted.
 
-    Attributes:
-        rest: `(2, N)` what each item, by vectors and by words, keeps of the 1 that it shares: the item's
-            likeness to itself.
     """
 
     def __init__(
@@ -52,10 +50,17 @@ class Likeness:
     ) -> None:
         self.words, self._by_word = words.tocsr(), words.T.tocsr()
         self.vectors = torch.from_numpy(unit_vectors(vectors)).to(device)
-        self.rest = 1 / self._totals()
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @cached_property
+    def rest(self) -> Tensor:
+        """What each item, by vectors and by words, keeps of the 1 that it shares, `(2, N)`.
+
+        That is its likeness to itself. In a large catalog it is estimated, for training; `rows` are exact.
+        """
+        return 1 / self._totals()
 
     def between(self, items: Tensor) -> Tensor:
         """Shares `(2, B, n, n)` that items `(B, n)` of sequences give to each other, not to themselves."""
@@ -64,16 +69,20 @@ class Likeness:
         shares = _to_powers(cosines) * rest[..., None]
         return shares.masked_fill_(items[:, :, None] == items[:, None], 0)
 
-    def rows(self, items: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Some of the different items `(U,)` at a time, and the shares `(2, u, N)` that they give.
+    def rows(self, items: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Some of the different items `(U,)` at a time, the shares that they give, and what they keep.
 
         Args:
             items: catalog indices.
+
+        Returns:
+            Parts of `(u,)` items, `(2, u, N)` shares, 0 for the item itself, and `(2, u)` kept.
         """
         for block in torch.split(items, max(1, _CELLS // len(self))):
-            shares = self._kernels(block, self.vectors, self._by_word) * self.rest[:, block, None]
-            shares[:, torch.arange(len(block)), block] = 0
-            yield block, shares
+            kernels = self._kernels(block, self.vectors, self._by_word)
+            kernels[:, torch.arange(len(block)), block] = 0
+            rest = 1 / (1 + kernels.sum(-1))
+            yield block, kernels.mul_(rest[..., None]), rest
 
     def _kernels(self, items: Tensor, vectors: Tensor, by_word: csr_matrix) -> Tensor:
         """Kernels `(2, u, M)` of items to M others, by their vectors `(M, D_v)` and their words `(V, M)`."""

@@ -72,7 +72,6 @@ def train(
     folder: Path,
     seed: int,
     report: Report | None = None,
-    keeps_start: bool = False,
 ) -> TrainingResult:
     """Minimise `loss` over `source`; leave the best weights in it.
 
@@ -84,7 +83,6 @@ def train(
         folder: where checkpoints live; a run found there is continued.
         seed: of batches and dropout.
         report: called after each step with the step, the number of steps, and the loss.
-        keeps_start: whether the weights given are validated too, and left where no later ones are better.
 
     Raises:
         InputError: there is nothing to train on, the loss stopped being a number, or memory ran out.
@@ -95,8 +93,7 @@ def train(
                 "there is no training interaction: every user has too few events for this split"
             )
         source = HistorySource(source, settings, seed)
-    run = _Run(loss, source, settings, validate, Checkpoints(folder), seed)
-    return run.go(report, keeps_start=keeps_start and validate is not None)
+    return _Run(loss, source, settings, validate, Checkpoints(folder), seed).go(report)
 
 
 class _Run:
@@ -131,15 +128,12 @@ class _Run:
             log.info("training in %d processes", self.processes.count)
         self._check_warm_up()
 
-    def go(self, report: Report | None, *, keeps_start: bool) -> TrainingResult:
+    def go(self, report: Report | None) -> TrainingResult:
         """Train to the end from wherever the folder's checkpoints stand."""
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.seed + self.processes.rank)
             self._restore()
-            if keeps_start and not self.result.curve:
-                self._validate()
-                self._save()
             self._loop(report)
         self.processes.wait()  # until the best weights are written
         if self.trained is not self.loss:
@@ -301,24 +295,18 @@ class _Run:
         result, metrics = self.result, dict(self.validate()) if self.validate else {}
         entry = {"step": result.steps, "epoch": result.steps / self.steps_per_epoch}
         said = f", validation ndcg@10 {metrics['ndcg@10']:.4f}" if metrics else ""
-        if result.loss_count:
-            loss = entry["loss"] = result.loss_sum / result.loss_count
-            said = f", loss {loss:.3f}{said}; {self.throughput.said()}"
-        result.curve.append(entry | metrics)
+        result.curve.append(entry | {"loss": result.loss_sum / result.loss_count} | metrics)
         result.loss_sum, result.loss_count = 0.0, 0
-        log.info("step %d of %d%s", result.steps, self.total, said)
+        loss, speed = result.curve[-1]["loss"], self.throughput.said()
+        log.info("step %d of %d, loss %.3f%s; %s", result.steps, self.total, loss, said, speed)
         self.processes.report(metrics | self.throughput.facts(), result.steps)
         self._keep_if_best(metrics.get("ndcg@10", result.steps))
 
     def _keep_if_best(self, score: float) -> None:
-        """Keep the weights; of equally good ones the latest, which have learned the longest.
-
-        But where the start is kept, what is no better than it has learned nothing.
-        """
+        """Keep the weights; of equally good ones the latest, which have learned the longest."""
         result = self.result
-        better = score > result.best
-        result.stale = 0 if better else result.stale + 1
-        if better or (score == result.best and result.best_step):
+        result.stale = 0 if score > result.best else result.stale + 1
+        if score >= result.best:
             result.best, result.best_step = score, result.steps
             if self.processes.main:
                 self.checkpoints.save_best(self.loss)

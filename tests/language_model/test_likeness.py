@@ -38,18 +38,19 @@ def test_each_item_shares_one_among_all(likeness):
     shares, kept = by_hand()
     np.testing.assert_allclose(likeness.rest, kept, rtol=1e-5)
     items = torch.tensor([2, 19, 7, 4])
-    found = torch.cat([part for _, part in likeness.rows(items)], dim=1)
+    ((_, found, rest),) = likeness.rows(items)
+    torch.testing.assert_close(rest, likeness.rest[:, items])
     np.testing.assert_allclose(found, shares[:, items], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.sum(-1) + likeness.rest[:, items], 1.0, rtol=1e-5)
     assert likeness.rest[1, 4] == 1, "an item without words is like nothing by them, but itself"
 
 
 def test_rows_come_a_few_at_a_time(likeness, monkeypatch):
-    whole = torch.cat([part for _, part in likeness.rows(torch.arange(20))], dim=1)
+    whole = torch.cat([part for _, part, _ in likeness.rows(torch.arange(20))], dim=1)
     monkeypatch.setattr(module, "_CELLS", 60)
     parts = list(likeness.rows(torch.arange(20)))
-    assert [len(items) for items, _ in parts] == [3] * 6 + [2]
-    torch.testing.assert_close(torch.cat([part for _, part in parts], dim=1), whole)
+    assert [len(items) for items, _, _ in parts] == [3] * 6 + [2]
+    torch.testing.assert_close(torch.cat([part for _, part, _ in parts], dim=1), whole)
 
 
 def test_within_sequences_the_shares_are_the_same(likeness, monkeypatch):
@@ -78,6 +79,9 @@ def test_of_a_large_catalog_totals_are_estimated(monkeypatch):
     torch.testing.assert_close(drawn, exact, rtol=0.5, atol=0)
     assert (drawn[0] / exact[0]).mean() == pytest.approx(1, abs=0.01)
     assert torch.equal(drawn, 1 / Likeness(vectors, words).rest), "the same each time"
+    for items, shares, rest in Likeness(vectors, words).rows(torch.arange(0, 900, 90)):
+        torch.testing.assert_close(shares.sum(-1) + rest, torch.ones(2, len(items)))
+        torch.testing.assert_close(1 / rest, exact[:, items], msg="rows are exact all the same")
 
 
 def test_one_item_alone_is_like_nothing_else():

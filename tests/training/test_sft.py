@@ -191,40 +191,6 @@ def test_of_equally_good_weights_the_latest_are_kept(tmp_path):
     assert (result.best, result.best_step) == (0.5, 40)
 
 
-@pytest.mark.parametrize(("later", "kept"), [([0.5, 0.4], 0), ([0.4, 0.6], 40)])
-def test_the_start_is_kept_unless_it_is_beaten(tmp_path, later, kept):
-    _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
-    before = [p.detach().clone() for p in loss.parameters()]
-    scores = iter([0.5, *later])
-    run = TrainingSettings(min_steps=40, epochs=1, validations=2, patience=9, batch_items=50)
-    validate = lambda: {"ndcg@10": next(scores)}  # noqa: E731
-    result = train(loss, planted(), run, validate, folder=tmp_path, seed=0, keeps_start=True)
-    assert (result.best_step, result.steps) == (kept, 40)
-    assert [entry["step"] for entry in result.curve] == [0, 20, 40]
-    assert ["loss" in entry for entry in result.curve] == [False, True, True]
-    same = [torch.equal(a, b) for a, b in zip(before, loss.parameters(), strict=True)]
-    assert all(same) == (kept == 0)
-
-
-def test_a_run_that_goes_on_does_not_validate_its_start_again(tmp_path):
-    _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
-    run = TrainingSettings(min_steps=20, epochs=1, validations=1, batch_items=50)
-
-    def dying():
-        if dying.calls:
-            raise RuntimeError("killed")
-        dying.calls += 1
-        return {"ndcg@10": 0.5}
-
-    dying.calls = 0
-    with pytest.raises(RuntimeError, match="killed"):
-        train(loss, planted(), run, dying, folder=tmp_path, seed=0, keeps_start=True)
-    scores = iter([0.7])
-    validate = lambda: {"ndcg@10": next(scores)}  # noqa: E731
-    result = train(loss, planted(), run, validate, folder=tmp_path, seed=0, keeps_start=True)
-    assert [entry["ndcg@10"] for entry in result.curve] == [0.5, 0.7]
-
-
 def test_without_validation_the_run_goes_to_its_end_and_keeps_the_last_weights(tmp_path):
     _, loss = make_loss(TinyCatalog.random(12, (3, 4), seed=2))
     run = TrainingSettings(min_steps=40, epochs=1, validations=8, patience=1, batch_items=50)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop, retraining
+from genrec.adapter_fitting import plain_base
 from genrec.data import generate
 from genrec.data.histories import Histories
 from genrec.errors import ConfigError, InputError
@@ -234,6 +235,10 @@ def test_what_likeness_of_texts_would_add_is_a_row_of_its_own(pointing):
     assert fused.items.tolist() == stated.rank(histories, 5, exclude_seen=True).items.tolist()
     alone = rankers["language model alone, zero-shot"].rank(histories, 5, exclude_seen=True)
     assert alone.items.tolist() == moved.rank(histories, 5, exclude_seen=True).items.tolist()
+    memory = moved.settings.memory.replace(text_items=69)
+    large = replace(moved, settings=moved.settings.replace(memory=memory), index=moved.trie)
+    rows = without_training(large, moved.settings.split.apply(moved.log, 0))
+    assert "with likeness of texts, zero-shot" not in rows, "hours for a row"
 
 
 def test_elsewhere_it_may_expect_that_shoppers_buy_again(pointing, tmp_path, caplog):
@@ -300,6 +305,14 @@ def test_what_is_learned_is_kept_where_it_is_clearly_better(
     assert learned != start
     assert (hash_weights(further.language_model) != before) == better
     assert (further.metrics["training"]["best_step"] > 0) == better
+
+
+def test_an_adapter_knows_its_base_whatever_a_transfer_made_of_the_pointer(pointing):
+    settings = TransferSettings(repeat_weight=0.4)
+    moved = transfer(pointing, pointing.catalog, None, settings)
+    assert hash_weights(moved.language_model) != hash_weights(pointing.language_model)
+    base, _ = plain_base(pointing, "get an adapter")
+    assert plain_base(moved, "get an adapter")[0] == base
 
 
 def test_it_is_no_plain_model_to_export(folder, tmp_path):

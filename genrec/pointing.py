@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genrec.data.histories import Histories
-from genrec.evaluation.baselines.text_neighbors import tfidf_words
+from genrec.evaluation.baselines.text_neighbors import WORD, tfidf_words
 from genrec.language_model.item_inputs import TokenInputs
 from genrec.language_model.likeness import Likeness
 from genrec.mixtures import Voice
@@ -181,12 +181,9 @@ def _words(texts: Sequence[str]) -> csr_matrix:
     """TF-IDF of texts, `(N, V)`; without a column where none holds a word."""
     from scipy.sparse import csr_matrix
 
-    try:
-        return tfidf_words().fit_transform(texts).astype(np.float32)
-    except ValueError as error:
-        if "empty vocabulary" not in str(error):
-            raise
+    if not any(WORD.search(text) for text in texts):
         return csr_matrix((len(texts), 0), dtype=np.float32)
+    return tfidf_words().fit_transform(texts).astype(np.float32)
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

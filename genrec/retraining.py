@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from genrec.artifacts import require_free
-from genrec.data.histories import Cases
+from genrec.data.histories import Cases, Histories
 from genrec.data.split import Split
 from genrec.errors import InputError
 from genrec.evaluation.metrics import METRICS
@@ -133,7 +133,8 @@ class Retraining:
     ) -> tuple[TrainingResult, FitSettings | None]:
         """Train; but go back to the weights that it started from where those learned are not clearly better.
 
-        Each is judged with the share of the pointer that suits it.
+        Each is judged with the share of the pointer that suits it. Where the weights stay, how often the same
+        item comes again is counted in the log all the same.
 
         Returns:
             The result, and the settings whose shares stay unless others are clearly better.
@@ -156,7 +157,16 @@ class Retraining:
             writing = self.prior.language_model.replace(pointer_weight=weight)
             return result, self.prior.replace(language_model=writing)
         log.info("on %d validation users nothing learned is clearly better", len(drawn))
+        self._count_repeats(split.train)
         return replace(result, best_step=0), self.prior
+
+    def _count_repeats(self, train: Histories) -> None:
+        """Tell the pointer how often an item comes again: validation, without seen items, cannot."""
+        pointer = self.recommender.language_model.pointer
+        if pointer is not None:
+            again, events = train.repeats
+            share = (again + pointer.shares[0].item()) / (events + 1)
+            pointer.load_state_dict(pointer.expecting_repeats(share).state_dict())
 
     @property
     def _settings(self) -> FitSettings:

@@ -47,6 +47,14 @@ class Histories:
     def __iter__(self) -> Iterator[NDArray[np.int32]]:
         return (self[u] for u in range(len(self)))
 
+    @property
+    def repeats(self) -> tuple[int, int]:
+        """How many items stood in their sequence before, and how many had one before them at all."""
+        users = np.repeat(np.arange(len(self)), self.lengths)
+        pairs = np.stack([users, self.items.astype(np.int64)])
+        distinct = np.unique(pairs, axis=1).shape[1]
+        return len(self.items) - distinct, len(self.items) - int((self.lengths > 0).sum())
+
     def take(self, users: NDArray[np.integer]) -> Histories:
         """Return the sequences `users`, in that order."""
         lengths = self.lengths[users]

@@ -45,3 +45,9 @@ def test_cases_are_taken_together():
         [[2, 3]],
         [5],
     )
+
+
+def test_repeats_are_what_stood_there_before():
+    histories = Histories.of([[3, 5, 3, 3], [], [5], [1, 2]])
+    assert histories.repeats == (2, 4)
+    assert Histories.of([]).repeats == (0, 0)

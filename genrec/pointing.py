@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from genrec.language_model.backbone import LanguageModel
+    from genrec.language_model.pointer import Pointer
     from genrec.recommender import GenerativeRecommender
 
 __all__ = ["NAMED", "Pointing", "likeness_of"]
@@ -128,10 +129,15 @@ class Pointing:
             named = dense.topk(min(NAMED, dense.shape[1]), dim=1).values
             yield start, dense / named.sum(1, keepdim=True).clamp(min=1e-30)
 
+    @property
+    def _pointer(self) -> Pointer:
+        pointer = self.language_model.pointer
+        assert pointer is not None, "there is nothing to point with"
+        return pointer
+
     def _dense(self, histories: Histories) -> Tensor:
         """Likelihoods `(R, N)`, the items of all histories one block after the other."""
-        weights, pointer = self._weights(histories), self.language_model.pointer
-        assert pointer is not None, "there is nothing to point with"
+        weights, pointer = self._weights(histories), self._pointer
         N, device = len(self.likeness), weights.device
         dense = torch.zeros(len(histories), N, device=device)
         everything = torch.arange(N, device=device)
@@ -141,8 +147,7 @@ class Pointing:
 
     def _weights(self, histories: Histories) -> Tensor:
         """How much each item counts, `(R, N)`; an item that stands there twice has what both have."""
-        pointer, lengths = self.language_model.pointer, histories.lengths
-        assert pointer is not None, "there is nothing to point with"
+        pointer, lengths = self._pointer, histories.lengths
         device = self.language_model.core.device
         weights = torch.zeros(len(histories), len(self.likeness), device=device)
         for length in np.unique(lengths[lengths > 0]).tolist():

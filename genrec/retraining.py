@@ -149,7 +149,8 @@ class Retraining:
             log.warning("no user has a validation case: the last weights are kept, better or not")
             return result, self.prior
         suited, _ = choose_pointer(self._quick(), split)
-        with_start, learned, found = self._weighing(self.prior), _copied(loss), _ndcg(suited, drawn)
+        with_start = with_pointer_weight(self._quick(), self.prior.language_model.pointer_weight)
+        learned, found = _copied(loss), _ndcg(suited, drawn)
         loss.load_state_dict(start)
         if clearly_better(found, _ndcg(with_start, drawn)):
             loss.load_state_dict(learned)
@@ -175,10 +176,6 @@ class Retraining:
     def _quick(self) -> GenerativeRecommender:
         """What is validated while it trains."""
         return self.recommender.alone(self._settings.validation_beams)
-
-    def _weighing(self, settings: FitSettings) -> GenerativeRecommender:
-        """The same, its pointer weighing as settings say."""
-        return with_pointer_weight(self._quick(), settings.language_model.pointer_weight)
 
     def _train(self, loss: nn.Module, source: Source, folder: Path) -> TrainingResult:
         settings, quick = self._settings, self._quick()

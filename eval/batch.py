@@ -12,12 +12,12 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.batch_runs import BatchRun, compare_rows, recommend_in_process, write_users
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance, require_file
-from genrec.config import Settings
-from genrec.errors import InputError
-from genrec.recipe import run_recipe, write_results
-from genrec.testing.batch_runs import BatchRun, compare_rows, recommend_in_process, write_users
+from genrec.common.artifacts import provenance, require_file
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
+from genrec.common.recipe import run_recipe, write_results
 
 
 class Config(Settings):

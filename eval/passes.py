@@ -10,12 +10,12 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.sample_passes import Passes, PassResult, fresh_model, measure_passes
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance, require_file
-from genrec.config import Settings
+from genrec.common.artifacts import provenance, require_file
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 from genrec.evaluation import Protocol, evaluate
-from genrec.recipe import run_recipe, write_results
-from genrec.testing.sample_passes import Passes, PassResult, fresh_model, measure_passes
 
 
 class Config(Settings):

@@ -11,11 +11,11 @@ popularity, and popularity. Items of the history may be recommended again.
 from pathlib import Path
 from typing import Literal
 
+from bench.query_probe import first_items, item_queries, probe_cases, probe_rankers
 from genrec import GenerativeRecommender
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 from genrec.evaluation import Protocol, compare, evaluate, markdown_table
-from genrec.query_probe import first_items, item_queries, probe_cases, probe_rankers
-from genrec.recipe import run_recipe, write_results
 
 
 class Config(Settings):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.case_files import write_cases
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 from genrec.evaluation import compare, markdown_table
+from genrec.evaluation.case_files import write_cases
 from genrec.evaluation.report import shown_metrics
-from genrec.measuring import Judge, measure
-from genrec.recipe import run_recipe, write_results
+from genrec.recommender.measure import judge_of, measure
 
 
 class Config(Settings):
@@ -44,7 +44,7 @@ class Config(Settings):
 def main(config: Config) -> None:
     """Rank, write, print."""
     recommender = GenerativeRecommender.from_pretrained(config.recommender, device=config.device)
-    judge = Judge.of(recommender, config.split, config.ks, config.exclude_seen)
+    judge = judge_of(recommender, config.split, config.ks, config.exclude_seen)
     mine, baselines = measure(recommender, judge, baselines=config.baselines)
     if config.alone:
         [alone] = judge.measure([recommender.alone()])

@@ -13,16 +13,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+from bench.fake_users import FakeUserAttack, FakeUserResult, measure_fake_users
+from bench.visibility import TextAttack, VisibilityRow, measure_visibility
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance
-from genrec.config import Settings
+from genrec.common.artifacts import provenance
+from genrec.common.config import Settings
+from genrec.common.progress import progress
+from genrec.common.recipe import run_recipe, write_results
 from genrec.data.settings import DataSettings
 from genrec.data.synthetic import SyntheticShop
-from genrec.progress import progress
-from genrec.recipe import run_recipe, write_results
-from genrec.settings import FitSettings
-from genrec.testing.fake_users import FakeUserAttack, FakeUserResult, measure_fake_users
-from genrec.testing.visibility import TextAttack, VisibilityRow, measure_visibility
+from genrec.recommender.settings import FitSettings
 
 
 class Config(Settings):

@@ -12,12 +12,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from genrec.artifacts import atomic_file, provenance, require_file
-from genrec.config import Settings
-from genrec.recipe import run_recipe
-from genrec.semantic_ids import RQKMeansSettings
-from genrec.testing.speed.plots import require_matplotlib
-from genrec.testing.tokenizer_scale import (
+from bench.speed.plots import require_matplotlib
+from bench.tokenizer_scale import (
     ClusteredVectors,
     ScalePoint,
     markdown,
@@ -25,6 +21,10 @@ from genrec.testing.tokenizer_scale import (
     plot_scale,
     read_scale,
 )
+from genrec.common.artifacts import atomic_file, provenance, require_file
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe
+from genrec.semantic_ids import RQKMeansSettings
 
 
 class Config(Settings):

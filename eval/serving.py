@@ -9,11 +9,11 @@ clients turn to one and to the other, round by round. A third, with a short queu
 from collections import Counter
 from pathlib import Path
 
+from bench.load import Answers, Served, ask, drive, memory_of, post, served
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance, require_file
-from genrec.config import Settings
-from genrec.recipe import run_recipe, write_results
-from genrec.testing.load import Answers, Served, ask, drive, memory_of, post, served
+from genrec.common.artifacts import provenance, require_file
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 
 
 class Config(Settings):

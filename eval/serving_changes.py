@@ -9,13 +9,13 @@ No request may fail, and none may be answered from two catalogs: every answer na
 import tempfile
 from pathlib import Path
 
+from bench.changes import Changer, Seen, Version, replace_folder
+from bench.load import drive, request, served
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance, require_file
-from genrec.config import Settings
-from genrec.errors import GenrecError
-from genrec.recipe import run_recipe, write_results
-from genrec.testing.changes import Changer, Seen, Version, replace_folder
-from genrec.testing.load import drive, request, served
+from genrec.common.artifacts import provenance, require_file
+from genrec.common.config import Settings
+from genrec.common.errors import GenrecError
+from genrec.common.recipe import run_recipe, write_results
 
 TOKEN = "the-token-of-this-measurement"  # noqa: S105 of a server that lives as long as this program
 

@@ -9,13 +9,13 @@ JSON document is written; the same command goes on after the cells that are in i
 import logging
 from pathlib import Path
 
-from genrec.artifacts import atomic_file, require_file
-from genrec.progress import progress
-from genrec.recipe import run_recipe
-from genrec.testing.speed.plan import SpeedPlan
-from genrec.testing.speed.plots import plot_growth, require_matplotlib
-from genrec.testing.speed.results import Results
-from genrec.testing.speed.tables import markdown
+from bench.speed.plan import SpeedPlan
+from bench.speed.plots import plot_growth, require_matplotlib
+from bench.speed.results import Results
+from bench.speed.tables import markdown
+from genrec.common.artifacts import atomic_file, require_file
+from genrec.common.progress import progress
+from genrec.common.recipe import run_recipe
 
 logger = logging.getLogger("genrec.speed")
 

@@ -11,12 +11,12 @@ write them.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genrec.artifacts import atomic_file
-from genrec.config import Settings
-from genrec.errors import InputError
+from bench.rank_files import collect_ranks, read_ranks, write_ranks
+from genrec.common.artifacts import atomic_file
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
+from genrec.common.recipe import run_recipe
 from genrec.evaluation import Evaluation, paired_differences
-from genrec.rank_files import collect_ranks, read_ranks, write_ranks
-from genrec.recipe import run_recipe
 
 
 class Config(Settings):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance
-from genrec.config import Settings
+from genrec.common.artifacts import provenance
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 from genrec.data.histories import Cases
 from genrec.evaluation import (
     TitleEvaluation,
@@ -23,8 +24,7 @@ from genrec.evaluation import (
     shortened,
     top_item_titles,
 )
-from genrec.recipe import run_recipe, write_results
-from genrec.titles import WritingSettings, write_titles
+from genrec.recommender.titles import WritingSettings, write_titles
 
 
 class Config(Settings):

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Literal
 
 from genrec import FitSettings, GenerativeRecommender
-from genrec.baseline_fitting import BaselineSettings
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 from genrec.data.settings import DataSettings
+from genrec.data.split_settings import SplitSettings
 from genrec.evaluation import compare, markdown_table
-from genrec.few_shot import FewShot, without_training
-from genrec.measuring import Judge
-from genrec.recipe import run_recipe, write_results
-from genrec.settings import SplitSettings
-from genrec.transferring import TransferSettings, transfer
+from genrec.evaluation.judge import Judge
+from genrec.fitting.baselines.fit import BaselineSettings
+from genrec.fitting.few_shot import FewShot, without_training
+from genrec.recommender.transfer import TransferSettings, transfer
 
 METRICS = ("recall@10", "ndcg@10")
 

@@ -16,25 +16,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genrec.common.errors import GenrecError, InputError
     from genrec.data import Cases, Catalog, Histories, Interactions, SyntheticShop
-    from genrec.errors import GenrecError, InputError
     from genrec.evaluation import Protocol, Ranking, evaluate
-    from genrec.recommendation import Recommendation
-    from genrec.recommender import GenerativeRecommender
-    from genrec.settings import FitSettings
+    from genrec.generative_recommender import GenerativeRecommender
+    from genrec.recommender.recommend import Recommendation
+    from genrec.recommender.settings import FitSettings
 
 _HOME = {
     "Cases": "genrec.data",
     "Catalog": "genrec.data",
-    "FitSettings": "genrec.settings",
-    "GenerativeRecommender": "genrec.recommender",
-    "GenrecError": "genrec.errors",
+    "FitSettings": "genrec.recommender.settings",
+    "GenerativeRecommender": "genrec.generative_recommender",
+    "GenrecError": "genrec.common.errors",
     "Histories": "genrec.data",
-    "InputError": "genrec.errors",
+    "InputError": "genrec.common.errors",
     "Interactions": "genrec.data",
     "Protocol": "genrec.evaluation",
     "Ranking": "genrec.evaluation",
-    "Recommendation": "genrec.recommendation",
+    "Recommendation": "genrec.recommender.recommend",
     "SyntheticShop": "genrec.data",
     "evaluate": "genrec.evaluation",
 }

@@ -11,18 +11,18 @@ import torch
 from safetensors.torch import load_file
 
 from genrec import FitSettings, GenerativeRecommender, SyntheticShop
-from genrec.adapter_combining import beside, combine, equal_weights, similar_weights
-from genrec.adapter_files import DomainAdapter, open_adapters
-from genrec.adapter_fitting import AdapterSettings, fit_adapter
-from genrec.adapter_learning import WeightSettings, learn_weights
-from genrec.artifacts import hash_file
+from genrec.common.artifacts import hash_file
+from genrec.common.errors import InputError, RecommenderError
 from genrec.data import generate
-from genrec.errors import InputError, RecommenderError
-from genrec.joint_fitting import Shop, fit_together
+from genrec.fitting.adapters.combine import beside, combine, equal_weights, similar_weights
+from genrec.fitting.adapters.fit import AdapterSettings, fit_adapter
+from genrec.fitting.adapters.folder import DomainAdapter, open_adapters
+from genrec.fitting.adapters.learn import WeightSettings, learn_weights
+from genrec.fitting.together import Shop, fit_together
 from genrec.language_model.domain_adapters import block_count, merge_loras, weigh_loras
-from genrec.retraining import hash_weights
+from genrec.language_model.weights import hash_weights
+from genrec.recommender.transfer import transfer
 from genrec.testing.fakes import save_tiny_pretrained
-from genrec.transferring import transfer
 
 TRAINING = {"max_steps": 100, "batch_items": 512, "validations": 1, "warmup_steps": 5}
 

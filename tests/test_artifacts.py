@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec import artifacts
-from genrec.errors import InputError, RecommenderError
+from genrec.common.errors import InputError, RecommenderError
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_kill_while_writing_leaves_the_name_free(tmp_path):
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from genrec.artifacts import atomic_folder\n"
+        "from genrec.common.artifacts import atomic_folder\n"
         "with atomic_folder(Path(sys.argv[1])) as building:\n"
         "    (building / 'half').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

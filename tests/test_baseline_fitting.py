@@ -13,10 +13,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from genrec import baseline_losses
-from genrec.artifacts import BASELINE_MANIFEST
-from genrec.baseline_files import fit_baseline_folder, load_baseline, save_baseline
-from genrec.baseline_fitting import BaselineSettings, fit_baseline, network
-from genrec.baseline_losses import (
+from genrec.common.artifacts import BASELINE_MANIFEST
+from genrec.common.config import load_settings
+from genrec.common.errors import DataError, InputError
+from genrec.data.histories import Cases, Histories, Split
+from genrec.evaluation import Protocol, evaluate
+from genrec.evaluation.baselines.bert4rec import BERT4Rec, BERT4RecConfig
+from genrec.evaluation.baselines.hstu import HSTU, HSTUConfig
+from genrec.evaluation.baselines.sasrec import SASRec, SASRecConfig
+from genrec.fitting.baselines.fit import BaselineSettings, fit_baseline, network
+from genrec.fitting.baselines.folder import fit_baseline_folder, load_baseline, save_baseline
+from genrec.fitting.baselines.losses import (
     ItemLossSettings,
     MaskedItems,
     NextItems,
@@ -25,14 +32,6 @@ from genrec.baseline_losses import (
     sampled,
     whole,
 )
-from genrec.config import load_settings
-from genrec.data.histories import Cases, Histories
-from genrec.data.split import Split
-from genrec.errors import DataError, InputError
-from genrec.evaluation import Protocol, evaluate
-from genrec.evaluation.baselines.bert4rec import BERT4Rec, BERT4RecConfig
-from genrec.evaluation.baselines.hstu import HSTU, HSTUConfig
-from genrec.evaluation.baselines.sasrec import SASRec, SASRecConfig
 from genrec.training.sources import Part
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,8 +211,8 @@ def test_only_items_with_something_before_them_count():
 
 
 def network_source():
-    from genrec.baseline_fitting import _Successions
-    from genrec.training import HistorySource
+    from genrec.fitting.baselines.fit import _Successions
+    from genrec.fitting.objectives.histories import HistorySource
 
     histories = Histories.of([[1, 2, 3], [4], [5, 6]])
     return _Successions(HistorySource(histories, settings("sasrec").training, 0))
@@ -265,7 +264,7 @@ def test_a_killed_fit_ends_with_the_weights_of_an_undisturbed_one(kind, tmp_path
         return evaluate(*arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr("genrec.baseline_fitting.evaluate", killed)
+        patch.setattr("genrec.fitting.baselines.fit.evaluate", killed)
         with pytest.raises(Killed):
             fit_baseline(TRAIN, VALID, N, wanted, tmp_path / "cut")
     resumed = fit_baseline(TRAIN, VALID, N, wanted, tmp_path / "cut")
@@ -355,7 +354,9 @@ def test_a_fitted_folder_is_opened_not_fitted_anew(tmp_path, monkeypatch):
     split, out = Split("chain", TRAIN, VALID, VALID), tmp_path / "knn"
     first = fit_baseline_folder(split, N, settings("item-knn"), out)
     with monkeypatch.context() as patch:
-        patch.setattr("genrec.baseline_files.fit_baseline", lambda *words: pytest.fail("fitted"))
+        patch.setattr(
+            "genrec.fitting.baselines.folder.fit_baseline", lambda *words: pytest.fail("fitted")
+        )
         again = fit_baseline_folder(split, N, settings("item-knn"), out)
     assert again.facts == first.facts
     assert [path.name for path in tmp_path.iterdir()] == ["knn"]

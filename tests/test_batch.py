@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from genrec import Histories, InputError, Interactions, batch
-from genrec.batch import recommend_file
-from genrec.request import Request
+from genrec.recommender.request import Request
+from genrec.serving.user_files import recommend_file
 
 USERS = 25
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.case_files import read_cases, write_cases
+from genrec.common.errors import DataError, InputError
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError, InputError
 from genrec.evaluation import Context, Protocol, Ranking, evaluate, paired_differences
+from genrec.evaluation.case_files import read_cases, write_cases
 
 N, U = 30, 200
 ITEMS, USERS = [f"item {i}" for i in range(N)], [f"user {u}" for u in range(U)]

@@ -14,14 +14,14 @@ import typer
 from rich.console import Console
 
 from genrec import demo
-from genrec.baseline_files import fit_baseline_folder
-from genrec.baseline_fitting import BaselineSettings
-from genrec.case_files import read_cases
 from genrec.cli import app
 from genrec.data import Interactions
+from genrec.data.split_settings import SplitSettings
 from genrec.evaluation import Protocol, evaluate
-from genrec.inspecting import inspect_recommender, inspection_tables
-from genrec.settings import SplitSettings
+from genrec.evaluation.case_files import read_cases
+from genrec.fitting.baselines.fit import BaselineSettings
+from genrec.fitting.baselines.folder import fit_baseline_folder
+from genrec.recommender.inspection import inspect_recommender, inspection_tables
 
 COMMANDS = [
     "demo",

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.config import Settings, load_settings, parse_overrides
-from genrec.errors import ConfigError
+from genrec.common.config import Settings, load_settings, parse_overrides
+from genrec.common.errors import ConfigError
+from genrec.recommender.settings import FitSettings
 from genrec.semantic_ids.rqvae import RQVAESettings
-from genrec.settings import FitSettings
 
 
 def written(tmp_path, text):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genrec import FitSettings, GenerativeRecommender, InputError
-from genrec.distilling import StudentSettings, describe, distill, made_before
+from genrec.fitting.distill import StudentSettings, describe, distill, made_before
 from genrec.language_model.pruning import layer_count
 from genrec.testing.fakes import save_tiny_pretrained
 from genrec.training import TrainingSettings
@@ -91,7 +91,7 @@ class Killed(Exception):
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     distilled, teacher, tmp_path, monkeypatch
 ):
-    from genrec.training import DistillationLoss
+    from genrec.fitting.objectives.distillation import DistillationLoss
 
     out, forward, calls = tmp_path / "student", DistillationLoss.forward, []
 

@@ -119,7 +119,7 @@ def setting_names(schema, known, prefix=""):
 
 
 def test_the_page_of_settings_has_every_setting(site):
-    from genrec.settings import FitSettings
+    from genrec.recommender.settings import FitSettings
 
     schema = FitSettings.model_json_schema()
     names = set(setting_names(schema, schema["$defs"]))

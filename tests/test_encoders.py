@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genrec.common.errors import InputError, MissingExtraError, RecommenderError
 from genrec.encoders import (
     EncoderSettings,
     SentenceTransformerEncoder,
@@ -18,7 +19,6 @@ from genrec.encoders import (
     load_encoder,
     make_encoder,
 )
-from genrec.errors import InputError, MissingExtraError, RecommenderError
 
 TEXTS = [
     "Red nail polish, quick dry",
@@ -174,7 +174,7 @@ class TestCache:
         assert len(encoder.asked) == 6
 
     def test_interrupted_run_keeps_finished_shards(self, encoder, tmp_path, monkeypatch):
-        monkeypatch.setattr("genrec.vector_cache.SHARD", 2)
+        monkeypatch.setattr("genrec.encoders.cache.SHARD", 2)
         encode, calls = encoder.encode, []
 
         def failing(texts):

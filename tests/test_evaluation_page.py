@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from genrec.cli.pages.evaluation_page import evaluation_page
 from genrec.evaluating import report_document
-from genrec.evaluation_page import evaluation_page
-from genrec.measuring import Judge, measure
+from genrec.recommender.measure import judge_of, measure
 from genrec.testing.pages import Page
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> "A" & \'B\''
@@ -61,7 +61,7 @@ def test_ten_users_half_of_them_with_a_hit(document, recommender, results):
     titles = recommender.catalog.titles
     assert len(examples) == 10
     assert sum(example["place"] is not None for example in examples) == 5
-    cases = Judge.of(recommender).cases
+    cases = judge_of(recommender).cases
     known = {tuple(titles[item] for item in history) for history in cases.histories}
     for example in examples:
         assert tuple(example["history"]) in known

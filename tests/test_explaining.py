@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, Histories, InputError, Interactions
-from genrec.explaining import LEAST_FALL, explain
-from genrec.mixtures import mix
+from genrec.recommender.explain import LEAST_FALL, explain
+from genrec.recommender.mixture import mix
 
 HISTORIES = [
     ["P0001"],
@@ -131,7 +131,7 @@ def test_explaining_changes_no_recommendation_and_no_batch_changes_a_reason(reco
 
 def test_many_users_are_explained_in_parts(recommender, monkeypatch):
     expected = recommender.recommend(HISTORIES * 2, k=3, explain=2)
-    monkeypatch.setattr("genrec.explaining.MOST_ROWS", 3)
+    monkeypatch.setattr("genrec.recommender.explain.MOST_ROWS", 3)
     found = recommender.recommend(HISTORIES * 2, k=3, explain=2)
     assert ids_of_reasons(found) == ids_of_reasons(expected)
 
@@ -235,7 +235,7 @@ def test_the_item_that_makes_a_recommendation_is_its_reason(planted, place):
 
 def test_equal_changes_go_by_catalog_index(recommender, monkeypatch):
     monkeypatch.setattr(
-        "genrec.explaining._scores",
+        "genrec.recommender.explain._scores",
         lambda *args, **_: np.array([[0.0, -1.0], [-0.5, -1.0], [-0.5, -3.0], [0.5, -3.0]]),
     )
     histories = Histories.of([[8, 2, 5]])

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from genrec import FitSettings, GenerativeRecommender
-from genrec.errors import InputError, RecommenderError
-from genrec.exporting import export_model
+from genrec.common.errors import InputError, RecommenderError
+from genrec.recommender.folder.export import export_model
 from genrec.testing.fakes import save_tiny_pretrained
 
 HISTORIES = [["P0001", "P0002"], ["P0005"], []]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from genrec import FitSettings, GenerativeRecommender, InputError
 from genrec.data import Catalog
-from genrec.fitted_catalog import FittedCatalog
+from genrec.recommender.catalog import FittedCatalog
+from genrec.recommender.vectorizer import Vectorizer
 from genrec.semantic_ids.building import build_semantic_ids, fit_any
 from genrec.semantic_ids.collisions import POLICIES
-from genrec.vectorizer import Vectorizer
 
 SMALL = {"encoder": {"dimension": 16}, "collaborative": {"dimension": 8}}
 CODES = {"kind": "rqkmeans", "levels": 2, "codes": 24}

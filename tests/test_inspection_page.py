@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from genrec.errors import MissingExtraError
-from genrec.inspecting import inspect_recommender
-from genrec.inspection_page import inspection_page, require_page
-from genrec.recommender_files import read_catalog
+from genrec.cli.pages.inspection_page import inspection_page, require_page
+from genrec.common.errors import MissingExtraError
+from genrec.recommender.inspection import inspect_recommender
+from genrec.recommender.tables import read_catalog
 from genrec.testing.pages import Page
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> "A" & \'B\''

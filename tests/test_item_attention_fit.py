@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from genrec import FitSettings, GenerativeRecommender
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.distilling import StudentSettings, distill
-from genrec.errors import InputError
-from genrec.exporting import export_model
-from genrec.fitting import fit
-from genrec.further_fitting import fit_further, further_settings
+from genrec.fitting.distill import StudentSettings, distill
+from genrec.fitting.fit import fit
+from genrec.fitting.further import fit_further, further_settings
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model.item_attention import BidirectionalInputs
-from genrec.training import NextItemLoss
+from genrec.recommender.folder.export import export_model
 
 
 @pytest.fixture(scope="module")

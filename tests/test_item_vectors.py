@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from genrec import FitSettings, GenerativeRecommender, SyntheticShop
+from genrec.common.errors import InputError
 from genrec.data import generate
-from genrec.errors import InputError
-from genrec.exporting import export_model
-from genrec.retraining import hash_weights
+from genrec.language_model.weights import hash_weights
+from genrec.recommender.folder.export import export_model
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
+from genrec.common.errors import ConfigError, InputError, RecommenderError
 from genrec.data import generate
-from genrec.errors import ConfigError, InputError, RecommenderError
-from genrec.joint_fitting import Shop, fit_together, shared_ids, shared_settings
-from genrec.retraining import hash_weights
+from genrec.fitting.together import Shop, fit_together, shared_ids, shared_settings
+from genrec.language_model.weights import hash_weights
 from genrec.semantic_ids.rqkmeans import RQKMeans, RQKMeansSettings
 
 
@@ -63,11 +63,11 @@ def test_weights_and_codebooks_are_shared(both):
 
 def test_both_catalogs_were_learned(both):
     """Each is better than its most popular items; the one of 80 users by the other's help."""
-    from genrec.measuring import Judge, measure
+    from genrec.recommender.measure import judge_of, measure
 
     for recommender in both.values():
         alone, baselines = measure(
-            recommender.alone(), Judge.of(recommender, "valid"), baselines=True
+            recommender.alone(), judge_of(recommender, "valid"), baselines=True
         )
         popularity = next(b for b in baselines if b.name == "popularity")
         assert alone.metrics["recall@10"] > popularity.metrics["recall@10"]

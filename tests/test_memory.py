@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from genrec.common.errors import DataError
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError
 from genrec.evaluation.baselines import text_graph
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.memory import Memory, MemorySettings, choose_weights, compare_texts
-from genrec.mixtures import best_weight, join, mix
+from genrec.recommender.memory import Memory, MemorySettings, choose_weights, compare_texts
+from genrec.recommender.mixture import best_weight, join, mix
 
 MODEL = Ranking(
     np.array([[0, 1, 2], [3, -1, -1]], np.int32),

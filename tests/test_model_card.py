@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from genrec import FitSettings, GenerativeRecommender, SyntheticShop
-from genrec.artifacts import read_manifest
+from genrec.common.artifacts import read_manifest
 from genrec.data import generate
 from genrec.language_model.pretrained import BaseRecord
-from genrec.model_card import CARD, CardFacts, code, model_card, without_folders
+from genrec.recommender.folder.card import CARD, CardFacts, code, model_card, without_folders
 from genrec.testing.fakes import save_tiny_pretrained
 
 VALIDATION = {
@@ -307,7 +307,7 @@ def test_a_readme_that_a_person_wrote_in_a_folder_without_card_stays(
 ):
     folder = tmp_path / "shop"
     with monkeypatch.context() as older:
-        older.setattr("genrec.recommender_folder.write_card", lambda *_: None)
+        older.setattr("genrec.recommender.folder.whole.write_card", lambda *_: None)
         recommender.save_pretrained(folder)
     (folder / CARD).write_text("mine")
     assert command("items", "remove", folder, "--ids", "P0001").status == 0

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from genrec.common.errors import InputError
 from genrec.data import Catalog
 from genrec.data.vectors import unit_rows
 from genrec.encoders import TfidfEncoder
-from genrec.errors import InputError
-from genrec.nearest_items import NearestItems, NearestItemsSettings
+from genrec.recommender.nearest_items import NearestItems, NearestItemsSettings
 
 
 def catalog_of(titles):

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop, retraining
-from genrec.adapter_fitting import plain_base
+from genrec.common.errors import ConfigError, InputError
 from genrec.data import generate
 from genrec.data.histories import Histories
-from genrec.errors import ConfigError, InputError
-from genrec.exporting import export_model
-from genrec.few_shot import FUSED, without_training
-from genrec.further_fitting import fit_further, further_settings
+from genrec.fitting.adapters.fit import plain_base
+from genrec.fitting.few_shot import FUSED, without_training
+from genrec.fitting.further import fit_further, further_settings
 from genrec.language_model.item_attention import states_in_front
-from genrec.mixtures import mix
-from genrec.pointing import likeness_of
-from genrec.retraining import hash_weights
+from genrec.language_model.pointing import likeness_of
+from genrec.language_model.weights import hash_weights
+from genrec.recommender.folder.export import export_model
+from genrec.recommender.mixture import mix
+from genrec.recommender.transfer import TransferSettings, alike, transfer
 from genrec.testing.fakes import save_tiny_pretrained
-from genrec.transferring import TransferSettings, alike, transfer
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import struct
 import pytest
 
 from genrec import GenerativeRecommender, artifacts
-from genrec.artifacts import MANIFEST, write_manifest
-from genrec.errors import RecommenderError
+from genrec.common.artifacts import MANIFEST, write_manifest
+from genrec.common.errors import RecommenderError
 
 CANARY = "canary"
 

@@ -6,7 +6,7 @@ import torch
 
 from genrec import FitSettings, GenerativeRecommender, InputError, preferring
 from genrec.data.histories import Histories
-from genrec.preferring import (
+from genrec.fitting.prefer import (
     PreferenceTraining,
     PreferringSettings,
     _without,

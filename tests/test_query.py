@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec import Catalog, InputError
-from genrec.query import MOST_CHARS, QuerySettings, QueryWords, clean_query
+from genrec.recommender.query import MOST_CHARS, QuerySettings, QueryWords, clean_query
 
 TEXTS = ["red wool hat", "red silk scarf", "blue wool scarf", "чай зелёный", "green tea", "tea cup"]
 SOLD = np.array([0, 4, 0, 1, 0, 1])
@@ -142,7 +142,7 @@ def test_history_decides_among_what_was_asked_for(recommender):
 def test_one_row_at_a_time_is_all_at_once(recommender, monkeypatch):
     histories = [[], ["P0001"], ["P0002", "P0003"], []]
     whole = recommender.recommend(histories, k=7, query=KIND)
-    monkeypatch.setattr("genrec.answering.CHUNK_CELLS", 1)
+    monkeypatch.setattr("genrec.recommender.answer.CHUNK_CELLS", 1)
     for history, row in zip(histories, whole, strict=True):
         [alone] = recommender.recommend([history], k=7, query=KIND)
         assert [item.item_id for item in alone] == [item.item_id for item in row]

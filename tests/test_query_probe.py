@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from bench.query_probe import Asked, first_items, item_queries, probe_cases, probe_rankers
+from genrec.common.errors import DataError, InputError
 from genrec.data import split
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError, InputError
 from genrec.evaluation import Protocol, evaluate
 from genrec.evaluation.ranking import Ranking
-from genrec.query_probe import Asked, first_items, item_queries, probe_cases, probe_rankers
 
 CASES = Cases(np.arange(3), Histories.of([[4], [], [5, 6]]), np.array([2, 0, 1], np.int32))
 

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.case_files import write_cases
+from bench.rank_files import collect_ranks, read_ranks, write_ranks
+from genrec.common.errors import DataError, InputError
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError, InputError
 from genrec.evaluation import Protocol, Ranking, evaluate, paired_differences
-from genrec.rank_files import collect_ranks, read_ranks, write_ranks
+from genrec.evaluation.case_files import write_cases
 
 N = 9
 RNG = np.random.default_rng(0)

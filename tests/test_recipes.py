@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec.config import Settings, load_settings
+from genrec.common.config import Settings, load_settings
+from genrec.common.errors import ConfigError, DataError, GenrecError
+from genrec.common.recipe import run_recipe
 from genrec.data.settings import DataSettings
 from genrec.data.synthetic import SyntheticShop, generate
-from genrec.errors import ConfigError, DataError, GenrecError
-from genrec.recipe import run_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tokenizers", "train", "eval")

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec import FitSettings, GenerativeRecommender, Histories, InputError, Interactions
-from genrec.artifacts import write_manifest
+from genrec.common.artifacts import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
-from genrec.mixtures import join, mix
+from genrec.recommender.mixture import join, mix
 from genrec.testing.fakes import save_tiny_pretrained
 
 
@@ -309,7 +309,7 @@ def test_a_fits_fingerprint_sees_times_and_every_column(shop):
     from dataclasses import replace
 
     from genrec.data import Catalog
-    from genrec.work_folder import data_facts
+    from genrec.data.facts import data_facts
 
     facts = data_facts(shop.catalog, shop.log)
     later = replace(shop.log, timestamps=shop.log.timestamps + 1)

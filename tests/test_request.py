@@ -5,8 +5,9 @@ import json
 import pytest
 
 from genrec import Histories, InputError, Interactions
+from genrec.cli.request_words import read_ids
 from genrec.data import Condition
-from genrec.request import Request, read_ids
+from genrec.recommender.request import Request
 
 HISTORY = ["P0001", "P0002", "P0003"]
 FILTERS = {
@@ -165,7 +166,7 @@ class TestParts:
     """Parts of an interrupted run are used for the same filter on the same catalog only."""
 
     def key(self, recommender, request):
-        from genrec.batch import _fingerprint
+        from genrec.serving.user_files import _fingerprint
 
         log = Interactions.of_histories(recommender.catalog, Histories.of([[1, 2]]))
         return _fingerprint(recommender, log, request)

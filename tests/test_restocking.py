@@ -12,11 +12,11 @@ import time
 import pytest
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import read_manifest
-from genrec.errors import RecommenderError
-from genrec.fitted_catalog import FittedCatalog
+from genrec.common.artifacts import read_manifest
+from genrec.common.errors import RecommenderError
 from genrec.language_model import LanguageModel
-from genrec.restocking import remove_from_folder
+from genrec.recommender.catalog import FittedCatalog
+from genrec.recommender.folder.restock import remove_from_folder
 
 ROWS = [("N1", "Green tent for two"), ("N2", "Red climbing rope"), ("N3", "Tin cup")]
 

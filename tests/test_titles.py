@@ -6,13 +6,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from genrec import FitSettings, GenerativeRecommender, titles
-from genrec.answering import unheard
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
+from genrec.fitting.pretrain import BaseModelSettings, pretrain
 from genrec.language_model.text_tokenizer import END, train_bpe
-from genrec.pretraining import BaseModelSettings, pretrain
-from genrec.titles import WritingSettings, write_titles
+from genrec.recommender.answer import unheard
+from genrec.recommender.titles import WritingSettings, write_titles
 
 TINY = {
     "tokens": 400,

@@ -7,14 +7,15 @@ import pyarrow as pa
 import pytest
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
+from genrec.common.errors import ConfigError, InputError
 from genrec.data import generate
-from genrec.errors import ConfigError, InputError
-from genrec.few_shot import FewShot, without_training
-from genrec.further_fitting import fit_further, further_settings
-from genrec.measuring import Judge
-from genrec.retraining import hash_weights
-from genrec.settings import SplitSettings
-from genrec.transferring import TransferSettings, transfer
+from genrec.data.split_settings import SplitSettings
+from genrec.evaluation.judge import Judge
+from genrec.fitting.few_shot import FewShot, without_training
+from genrec.fitting.further import fit_further, further_settings
+from genrec.language_model.weights import hash_weights
+from genrec.recommender.measure import judge_of
+from genrec.recommender.transfer import TransferSettings, transfer
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_a_catalog_transferred_to_itself_has_the_codes_that_its_texts_get(recomm
 def test_what_the_law_has_in_common_is_recommended_at_once(recommender, other):
     """Better than chance, after a second of training: titles carry the chains along which customers buy."""
     moved = recommender.transfer(other.catalog, other.log)
-    [alone] = Judge.of(moved, "test").measure([moved.alone()])
+    [alone] = judge_of(moved, "test").measure([moved.alone()])
     chance = 10 / len(other.catalog)
     assert alone.confidence["recall@10"][0] > 1.2 * chance
 
@@ -81,13 +82,13 @@ def test_counts_stay_behind_and_likeness_of_texts_comes(recommender, other, tmp_
     silent = transfer(recommender, other.catalog, None, TransferSettings(text_weight=0))
     assert silent.memory is None
     with pytest.raises(InputError, match="no log to be measured on"):
-        Judge.of(silent)
+        judge_of(silent)
     with pytest.raises(InputError, match="no log to learn from"):
         fit_further(silent, further_settings(silent), tmp_path / "x")
 
 
 def test_without_a_log_its_catalog_is_looked_at_and_lives(recommender, other):
-    from genrec.inspecting import inspect_recommender, inspection_tables
+    from genrec.recommender.inspection import inspect_recommender, inspection_tables
 
     moved = recommender.transfer(other.catalog)
     gone = other.catalog.item_ids[3]
@@ -223,7 +224,7 @@ def test_what_a_recommender_is_made_of_cannot_change(moved, word):
 
 
 def test_every_row_of_the_comparison_ranks(moved, quick_settings, tmp_path):
-    from genrec.baseline_fitting import BaselineSettings
+    from genrec.fitting.baselines.fit import BaselineSettings
 
     few = FewShot(
         moved,

@@ -12,11 +12,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from genrec import FitSettings, GenerativeRecommender
+from genrec.common.errors import ConfigError, DataError, InputError, RecommenderError
 from genrec.data import Catalog
 from genrec.data.histories import Histories
 from genrec.encoders import EncoderSettings, image_vectors
-from genrec.errors import ConfigError, DataError, InputError, RecommenderError
-from genrec.vectorizer import Vectorizer
+from genrec.recommender.vectorizer import Vectorizer
 
 TRAIN = Histories.of([[0, 1], [2, 3]])
 
@@ -81,7 +81,7 @@ def test_text_can_be_left_out(catalog, files):
 
 
 def test_nothing_to_see_is_refused():
-    from genrec.config import load_settings
+    from genrec.common.config import load_settings
 
     with pytest.raises(ConfigError, match=r"encoder\.weight = 0 leaves .*--vectors FILE"):
         load_settings(FitSettings, None, ["encoder.weight=0"])
@@ -150,7 +150,7 @@ class TestFit:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("genrec.fitting.train", stop)
+            patch.setattr("genrec.fitting.fit.train", stop)
             assert command(*words).status != 0
         assert (tmp_path / "out.partial" / "vectorizer" / "given_vectors.safetensors").exists()
         np.save("own.npy", np.load("own.npy") + 1)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec import FitSettings, GenerativeRecommender
-from genrec.artifacts import provenance
-from genrec.config import Settings, validate
+from genrec.common.artifacts import provenance
+from genrec.common.config import Settings, validate
+from genrec.common.recipe import run_recipe, write_results
 from genrec.data.settings import DataSettings
-from genrec.recipe import run_recipe, write_results
 from genrec.semantic_ids.building import measure_ids
 
 

@@ -10,16 +10,17 @@ reconstructed says whether that is still fine enough to tell them apart.
 from pathlib import Path
 from typing import Any
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import ConfigError
+from genrec.common.recipe import run_recipe, write_results
 from genrec.data import Catalog
 from genrec.data.item_text import ItemTemplate
 from genrec.data.settings import DataSettings
 from genrec.encoders import EncoderSettings, encode_cached, make_encoder
-from genrec.errors import ConfigError
-from genrec.recipe import run_recipe, write_results
-from genrec.semantic_ids.base import ItemTokenizer, make_item_tokenizer
+from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.indexing.settings import IndexingSettings
+from genrec.semantic_ids.kinds import make_item_tokenizer
 from genrec.semantic_ids.quality import quality
 from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings

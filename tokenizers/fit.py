@@ -11,13 +11,14 @@ import json
 import time
 from pathlib import Path
 
-from genrec.artifacts import atomic_folder, require_free
-from genrec.config import Settings
+from genrec.common.artifacts import atomic_folder, require_free
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe
 from genrec.data import leave_one_out
 from genrec.data.item_text import ItemTemplate
 from genrec.data.settings import DataSettings
 from genrec.encoders import EncoderSettings, make_encoder
-from genrec.recipe import run_recipe
+from genrec.encoders.cache import encode_cached
 from genrec.semantic_ids import (
     CollaborativeSettings,
     CollaborativeSignal,
@@ -28,7 +29,6 @@ from genrec.semantic_ids.building import build_semantic_ids, fit_any, measure_id
 from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.quality_gate import QualityGate
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings
-from genrec.vector_cache import encode_cached
 
 
 class Config(Settings):

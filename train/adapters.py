@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Literal
 
 from genrec import GenerativeRecommender
-from genrec.adapter_comparison import AdapterComparison
-from genrec.adapter_fitting import AdapterSettings
-from genrec.adapter_learning import WeightSettings
-from genrec.artifacts import require_file
-from genrec.config import Settings
+from genrec.common.artifacts import require_file
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe, write_results
 from genrec.data.settings import DataSettings
+from genrec.data.split_settings import SplitSettings
 from genrec.evaluation import compare, markdown_table
-from genrec.few_shot import without_a_fit
-from genrec.measuring import Judge
-from genrec.recipe import run_recipe, write_results
-from genrec.settings import SplitSettings
-from genrec.transferring import transfer
+from genrec.evaluation.judge import Judge
+from genrec.fitting.adapters.compare import AdapterComparison
+from genrec.fitting.adapters.fit import AdapterSettings
+from genrec.fitting.adapters.learn import WeightSettings
+from genrec.fitting.few_shot import without_a_fit
+from genrec.recommender.transfer import transfer
 
 METRICS = ("recall@10", "ndcg@10")
 

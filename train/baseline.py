@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrec.artifacts import atomic_file
-from genrec.baseline_files import fit_baseline_folder
-from genrec.baseline_fitting import BaselineSettings
-from genrec.case_files import write_cases
-from genrec.config import Settings
+from genrec.common.artifacts import atomic_file
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe
 from genrec.data.settings import DataSettings
+from genrec.data.split_settings import SplitSettings
 from genrec.evaluation import markdown_table
-from genrec.measuring import Judge
-from genrec.recipe import run_recipe
-from genrec.settings import SplitSettings
+from genrec.evaluation.case_files import write_cases
+from genrec.evaluation.judge import Judge
+from genrec.fitting.baselines.fit import BaselineSettings
+from genrec.fitting.baselines.folder import fit_baseline_folder
 
 
 class Config(Settings):

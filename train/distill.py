@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import provenance, require_file
-from genrec.config import Settings
-from genrec.distilling import StudentSettings, describe, distill, made_before
-from genrec.program import is_main
-from genrec.recipe import run_recipe, write_results
+from genrec.common.artifacts import provenance, require_file
+from genrec.common.config import Settings
+from genrec.common.program import is_main
+from genrec.common.recipe import run_recipe, write_results
+from genrec.fitting.distill import StudentSettings, describe, distill, made_before
 
 
 class Config(Settings):

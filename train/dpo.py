@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from genrec import GenerativeRecommender
-from genrec.artifacts import atomic_file, require_file
-from genrec.config import Settings
+from genrec.common.artifacts import atomic_file, require_file
+from genrec.common.config import Settings
+from genrec.common.program import is_main
+from genrec.common.recipe import run_recipe
 from genrec.evaluation import paired_differences
-from genrec.measuring import Judge
-from genrec.preferring import PreferringSettings, prefer, preferred_before
-from genrec.program import is_main
-from genrec.recipe import run_recipe
+from genrec.fitting.prefer import PreferringSettings, prefer, preferred_before
+from genrec.recommender.measure import judge_of
 
 
 class Config(Settings):
@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     model = GenerativeRecommender.from_pretrained(
         config.recommender, device=config.device, merged=True
     )
-    judge, folder = Judge.of(model, "valid"), config.folder
+    judge, folder = judge_of(model, "valid"), config.folder
     made = not config.overwrite and preferred_before(model, config.preferring, folder)
     # The language model's own share: its memory is the same before and after.
     [before] = judge.measure([model.alone()])

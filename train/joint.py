@@ -9,12 +9,12 @@ none of them has seen. A run that was interrupted goes on where it stood when th
 import json
 from pathlib import Path
 
-from genrec import FitSettings
-from genrec.config import Settings
+from genrec import FitSettings, GenerativeRecommender
+from genrec.common.config import Settings
+from genrec.common.program import is_main
+from genrec.common.recipe import run_recipe
 from genrec.data.settings import DataSettings
-from genrec.joint_fitting import Shop, fit_together
-from genrec.program import is_main
-from genrec.recipe import run_recipe
+from genrec.fitting.together import Shop, fit_together
 
 
 class Config(Settings):
@@ -36,7 +36,7 @@ def main(config: Config) -> None:
     """Fit, save, and say what came of it."""
     shops = {name: Shop(*data.read()) for name, data in config.catalogs.items()}
     options = {"overwrite": config.overwrite, "restart": config.restart}
-    fitted = fit_together(shops, config.fit, config.out, **options)
+    fitted = fit_together(GenerativeRecommender, shops, config.fit, config.out, **options)
     if not is_main():
         return
     for name, recommender in fitted.items():

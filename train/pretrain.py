@@ -9,11 +9,11 @@ that was interrupted goes on where it stood when the same command is given again
 
 from pathlib import Path
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.recipe import run_recipe
 from genrec.data.item_text import ItemTemplate
 from genrec.data.settings import DataSettings
-from genrec.pretraining import BaseModelSettings, pretrain
-from genrec.recipe import run_recipe
+from genrec.fitting.pretrain import BaseModelSettings, pretrain
 
 
 class Config(Settings):

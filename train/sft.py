@@ -10,13 +10,13 @@ goes on where it stood when the same command is given again, by as many processe
 import json
 from pathlib import Path
 
-from genrec import FitSettings
-from genrec.artifacts import require_free
-from genrec.config import Settings
+from genrec import FitSettings, GenerativeRecommender
+from genrec.common.artifacts import require_free
+from genrec.common.config import Settings
+from genrec.common.program import is_main
+from genrec.common.recipe import run_recipe
 from genrec.data.settings import DataSettings
-from genrec.fitting import fit_folder
-from genrec.program import is_main
-from genrec.recipe import run_recipe
+from genrec.fitting.fit import fit_folder
 
 
 class Config(Settings):
@@ -40,7 +40,13 @@ def main(config: Config) -> None:
     require_free(config.out, overwrite=config.overwrite, advice=advice)
     catalog, log = config.data.read()
     recommender = fit_folder(
-        catalog, log, config.fit, config.out, overwrite=config.overwrite, restart=config.restart
+        GenerativeRecommender,
+        catalog,
+        log,
+        config.fit,
+        config.out,
+        overwrite=config.overwrite,
+        restart=config.restart,
     )
     if not is_main():
         return

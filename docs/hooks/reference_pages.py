@@ -22,7 +22,11 @@ PARTS = {
     "testing": "Testing",
 }
 """Folder of `genrec` and its page's title, in the order of the site. The first is the modules beside them."""
-FIRST = ("genrec.recommender", "genrec.recommendation", "genrec.settings")
+FIRST = (
+    "genrec.generative_recommender",
+    "genrec.recommender.recommend",
+    "genrec.recommender.settings",
+)
 """Modules that stand before the others of their page."""
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from genrec.settings import FitSettings
+from genrec.recommender.settings import FitSettings
 
 __all__ = ["settings_page"]
 

@@ -47,7 +47,7 @@ def rewritten(markdown: str, uri: str, root: Path, uris: set[str]) -> str:
 
 def _page(path: str, anchor: str) -> tuple[str, str]:
     """The page of a file of the repository, and the place on it."""
-    if path == "genrec/settings.py":
+    if path == "genrec/recommender/settings.py":
         return "settings.md", anchor
     if path.startswith("genrec/") and path.endswith(".py"):
         return page_of(path), path.removesuffix(".py").replace("/", ".")

@@ -1,7 +1,7 @@
 """The `genrec` command: options in, library calls, tables or JSON out.
 
 Standard output carries results only; progress and the log go to standard error. Exit status: see
-`genrec.program`. One module holds one command, or two that belong together.
+`genrec.common.program`. One module holds one command, or two that belong together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from genrec.cli import adapters, demo, evaluate, fit, inspect, items, recommend, serve, transfer
-from genrec.program import log_to_stderr, program
+from genrec.common.program import log_to_stderr, program
 
 __all__ = ["app", "main"]
 
@@ -41,7 +41,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
-        from genrec.artifacts import genrec_version
+        from genrec.common.artifacts import genrec_version
 
         typer.echo(genrec_version())
         raise typer.Exit

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.errors import InputError
-from genrec.inputs import open_recommender
-from genrec.options import Folder, OnceCommand
-from genrec.output import log_lines
+from genrec.cli.inputs import open_recommender
+from genrec.cli.options import Folder, OnceCommand
+from genrec.cli.output import log_lines
+from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from genrec.adapter_files import DomainAdapter
-    from genrec.recommender import GenerativeRecommender
+    from genrec.fitting.adapters.folder import DomainAdapter
+    from genrec.generative_recommender import GenerativeRecommender
 
 __all__ = ["commands"]
 
@@ -76,8 +76,8 @@ def fit(
 
     A run that was interrupted goes on where it stood when the same command is run again.
     """
-    from genrec.adapter_fitting import AdapterSettings, fit_adapter
-    from genrec.config import load_settings
+    from genrec.common.config import load_settings
+    from genrec.fitting.adapters.fit import AdapterSettings, fit_adapter
 
     _require_free(out, overwrite)
     chosen = load_settings(AdapterSettings, config, settings or [])
@@ -135,8 +135,8 @@ def combine(
 
     The recommender is the one that the adapters were made for, or one transferred from it to a new catalog.
     """
-    from genrec.adapter_combining import combine as combined
-    from genrec.adapter_files import open_adapters
+    from genrec.fitting.adapters.combine import combine as combined
+    from genrec.fitting.adapters.folder import open_adapters
 
     _require_free(out, overwrite)
     folders, stated = _stated(adapter, weights)
@@ -148,8 +148,8 @@ def combine(
     adapters = open_adapters(folders)
     recommender = open_recommender(folder, "auto", merged=True)
     if learns:
-        from genrec.adapter_learning import WeightSettings, learn_weights
-        from genrec.config import load_settings
+        from genrec.common.config import load_settings
+        from genrec.fitting.adapters.learn import WeightSettings, learn_weights
 
         chosen = load_settings(WeightSettings, config, settings or [])
         learn_weights(recommender, adapters, chosen, out, overwrite=overwrite, restart=restart)
@@ -172,7 +172,7 @@ def _names(folders: list[Path]) -> list[str]:
 
 
 def _require_free(out: Path, overwrite: bool) -> None:
-    from genrec.artifacts import require_free
+    from genrec.common.artifacts import require_free
 
     require_free(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
@@ -182,7 +182,7 @@ def _require_free(out: Path, overwrite: bool) -> None:
 def _weights(
     recommender: GenerativeRecommender, adapters: Sequence[DomainAdapter], kind: Weights | None
 ) -> NDArray[np.float64]:
-    from genrec.adapter_combining import equal_weights, similar_weights
+    from genrec.fitting.adapters.combine import equal_weights, similar_weights
 
     if kind is Weights.similar:
         return similar_weights(recommender, adapters)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.errors import InputError
-from genrec.inputs import Columns, open_recommender, read_shop, shop_names
-from genrec.options import OnceCommand, Timestamp, Unknown, UnknownItems, UserId
-from genrec.output import log_lines
+from genrec.cli.inputs import Columns, open_recommender, read_shop, shop_names
+from genrec.cli.options import OnceCommand, Timestamp, Unknown, UnknownItems, UserId
+from genrec.cli.output import log_lines
+from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
-    from genrec.settings import FitSettings
+    from genrec.recommender.settings import FitSettings
 
 __all__ = ["commands"]
 
@@ -87,7 +87,7 @@ def fit(
 
     A fit that was interrupted goes on where it stood when the same command is run again.
     """
-    from genrec.artifacts import require_free
+    from genrec.common.artifacts import require_free
     from genrec.data.vectors import vectors_setting
 
     words = [*(settings or []), *vectors_setting(vectors or [])]
@@ -110,8 +110,8 @@ def fit(
     if start is not None:
         _fit_on(start, interactions[0], columns, config, words, out, options)
         return
-    from genrec.config import load_settings
-    from genrec.settings import FitSettings
+    from genrec.common.config import load_settings
+    from genrec.recommender.settings import FitSettings
 
     chosen = load_settings(FitSettings, config, words)
     pairs = list(zip(items or [], interactions, strict=True))
@@ -145,10 +145,11 @@ def _fit_one(
     out: Path,
     options: dict[str, bool],
 ) -> None:
-    from genrec.fitting import fit_folder
+    from genrec.fitting.fit import fit_folder
+    from genrec.generative_recommender import GenerativeRecommender
 
     catalog, log = read_shop(items, interactions, columns)
-    fit_folder(catalog, log, settings, out, **options)
+    fit_folder(GenerativeRecommender, catalog, log, settings, out, **options)
     log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
 
 
@@ -160,12 +161,13 @@ def _fit_several(
     out: Path,
     options: dict[str, bool],
 ) -> None:
-    from genrec.joint_fitting import Shop, fit_together, shared_settings
+    from genrec.fitting.together import Shop, fit_together, shared_settings
+    from genrec.generative_recommender import GenerativeRecommender
 
     settings = shared_settings(settings)
     named = zip(shop_names([items for items, _ in pairs], names), pairs, strict=True)
     shops = {name: Shop(*read_shop(*pair, columns)) for name, pair in named}
-    fit_together(shops, settings, out, **options)
+    fit_together(GenerativeRecommender, shops, settings, out, **options)
     some = out / next(iter(shops))
     log_lines(
         [
@@ -184,12 +186,10 @@ def _fit_on(
     out: Path,
     options: dict[str, bool],
 ) -> None:
-    from dataclasses import replace
-
-    from genrec.further_fitting import fit_further, further_settings
+    from genrec.fitting.further import fit_further, further_settings
 
     recommender = open_recommender(start, "auto", merged=True)
     settings = further_settings(recommender, config, words)
     log = columns.read_log(interactions, recommender.catalog)
-    fit_further(replace(recommender, log=log, index=recommender.trie), settings, out, **options)
+    fit_further(recommender.changed(log=log), settings, out, **options)
     log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.options import Folder, ItemId, Json, OnceCommand
-from genrec.output import log_lines, print_json
+from genrec.cli.options import Folder, ItemId, Json, OnceCommand
+from genrec.cli.output import log_lines, print_json
 
 if TYPE_CHECKING:
-    from genrec.fitted_catalog import CatalogChange
+    from genrec.recommender.catalog import CatalogChange
 
 __all__ = ["commands"]
 
@@ -55,7 +55,7 @@ def add(
     missing counts as unknown. Adding the same file twice is adding it once.
     """
     from genrec.data import Catalog, CatalogColumns
-    from genrec.restocking import add_to_folder
+    from genrec.recommender.folder.restock import add_to_folder
 
     began = time.perf_counter()
     catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
@@ -79,8 +79,8 @@ def remove(
 
     What is only out of stock for a while needs no removal: see --deny and --allow of 'genrec recommend'.
     """
-    from genrec.request import read_ids
-    from genrec.restocking import remove_from_folder
+    from genrec.cli.request_words import read_ids
+    from genrec.recommender.folder.restock import remove_from_folder
 
     began = time.perf_counter()
     change = remove_from_folder(folder, lambda catalog: read_ids(ids, catalog), out)

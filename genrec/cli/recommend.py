@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.errors import InputError
-from genrec.inputs import open_recommender, read_log, split_ids
-from genrec.options import (
+from genrec.cli.inputs import open_recommender, read_log, split_ids
+from genrec.cli.options import (
     Device,
     Dtype,
     Folder,
@@ -27,10 +26,17 @@ from genrec.options import (
     UserId,
     Where,
 )
-from genrec.output import log_lines, print_json, print_table, recommendations_table, titles_table
+from genrec.cli.output import (
+    log_lines,
+    print_json,
+    print_table,
+    recommendations_table,
+    titles_table,
+)
+from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
-    from genrec.ray_workers import RaySettings
+    from genrec.common.ray_workers import RaySettings
 
 __all__ = ["commands"]
 
@@ -123,11 +129,12 @@ def recommend(
     genrec; only this process reads --input and writes --output. Rows and their order are those of the local
     engine, scores equal to 1e-5; items that near to each other may change places.
     """
-    from genrec.answering import unheard
-    from genrec.batch import recommend_file, recommend_users, require_output
-    from genrec.batch_workers import RayEngine
-    from genrec.query import clean_query
-    from genrec.request import check_sources, read_request
+    from genrec.cli.request_words import check_sources, read_request
+    from genrec.recommender.answer import unmatched_query
+    from genrec.recommender.query import clean_query
+    from genrec.recommender.recommend import recommend as answer_request
+    from genrec.serving.ray_engine import RayEngine
+    from genrec.serving.user_files import recommend_file, recommend_users, require_output
 
     query = clean_query(query)
     check_sources(history, query, input_file, output, as_json)
@@ -139,7 +146,7 @@ def recommend(
     recommender = open_recommender(folder, own_device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
     request = replace(request, query=query, explain=explain)
-    if query is not None and (note := unheard(recommender, query)):
+    if query is not None and (note := unmatched_query(recommender, query)):
         logging.getLogger("genrec").warning("%s", note)
     if input_file is not None:
         columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
@@ -154,7 +161,7 @@ def recommend(
             recommend_file(recommender, log, output, request, on_ray)
             log_lines([f"recommendations in {output}"])
         return
-    found = recommender.recommend([split_ids(history or "")], **request.options())[0]
+    [found] = answer_request(recommender, [split_ids(history or "")], request)
     if as_json:
         print_json({"recommendations": [item.facts() for item in found]})
         return
@@ -171,7 +178,7 @@ def _cluster(
     Raises:
         InputError: the options do not stand together, or the cluster cannot be used.
     """
-    from genrec.ray_workers import RaySettings, require_ray
+    from genrec.common.ray_workers import RaySettings, require_ray
 
     if engine is Where.local:
         if address is not None or workers is not None:
@@ -207,7 +214,7 @@ def titles(
 
     Needs a recommender whose language model has learned it: genrec fit … tasks.next-title=0.5
     """
-    from genrec.titles import WritingSettings
+    from genrec.recommender.titles import WritingSettings
 
     recommender = open_recommender(folder, device, dtype, merged=True)
     settings = WritingSettings(mode=mode.value, seed=seed)

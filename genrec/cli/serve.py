@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genrec.options import Device, Dtype, Folder, OnceCommand
+from genrec.cli.options import Device, Dtype, Folder, OnceCommand
 
 __all__ = ["commands"]
 
@@ -55,7 +55,7 @@ def serve(
     commas, one of which every request but / and /health then needs; changing anything always needs one. The
     OpenAPI document is at /openapi.json, the log is JSON lines on stderr. Needs the extra serve.
     """
-    from genrec.config import validate
+    from genrec.common.config import validate
     from genrec.serving import server
     from genrec.serving.settings import ServeSettings
     from genrec.serving.tokens import Tokens, check_address

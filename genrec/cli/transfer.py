@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from genrec.inputs import Columns, open_recommender
-from genrec.options import Folder, ItemId, OnceCommand, Timestamp, Unknown, UnknownItems, UserId
-from genrec.output import log_lines
+from genrec.cli.inputs import Columns, open_recommender
+from genrec.cli.options import Folder, ItemId, OnceCommand, Timestamp, Unknown, UnknownItems, UserId
+from genrec.cli.output import log_lines
 
 __all__ = ["commands"]
 
@@ -70,9 +70,9 @@ def transfer(
     It works best from a fit on several catalogs, with an encoder whose vectors mean the same in all of them
     (encoder.name=minilm). To learn from the new products' log afterwards: genrec fit --from.
     """
-    from genrec.artifacts import require_free
-    from genrec.transferring import TransferSettings
-    from genrec.transferring import transfer as transferred
+    from genrec.common.artifacts import require_free
+    from genrec.recommender.transfer import TransferSettings
+    from genrec.recommender.transfer import transfer as transferred
 
     require_free(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import DataError
 from genrec.data.item_text import MISSING_WORDS
 from genrec.data.json_lines import parse_lists
 from genrec.data.values import is_text, trimmed
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import DataError
 from genrec.data.attribute_values import NUMBER, Values, always_text, read_values
 from genrec.data.conditions import Condition
 from genrec.data.values import is_text
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import DataError, InputError
 from genrec.data.attributes import Attribute
 from genrec.data.conditions import Condition
 from genrec.data.item_text import ItemTemplate, field_texts, render, split_categories
 from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
 from genrec.data.values import Place, as_ids
-from genrec.errors import DataError, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 
 __all__ = ["OPERATORS", "Condition"]
 

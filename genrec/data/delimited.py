@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genrec.common.errors import DataError
 from genrec.data.values import first_failure
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

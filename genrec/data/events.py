@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
 from genrec.data.readers import Rows, Source, nearest, open_rows
 from genrec.data.timestamps import Timestamps, arrow_mask
 from genrec.data.unroll import holds_lists, unroll
 from genrec.data.values import Place, as_floats, as_ids
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

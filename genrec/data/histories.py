@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cases", "Histories"]
+__all__ = ["Cases", "Histories", "Split"]
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,22 @@ class Cases:
     def take(self, cases: NDArray[np.integer]) -> Cases:
         """Return the cases at the given positions, in that order."""
         return Cases(self.users[cases], self.histories.take(cases), self.targets[cases])
+
+
+@dataclass(frozen=True)
+class Split:
+    """A log cut into training sequences and evaluation cases.
+
+    Attributes:
+        protocol: how it was cut, with the arguments, such as ``"leave-one-out"``.
+        train: one sequence per user of the log.
+        valid: cases to choose settings by.
+        test: cases to report; never empty.
+        notes: how many users have no case, and why.
+    """
+
+    protocol: str
+    train: Histories
+    valid: Cases
+    test: Cases
+    notes: tuple[str, ...] = ()

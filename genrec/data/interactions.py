@@ -18,7 +18,7 @@ from genrec.data.readers import ReadReport, Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from genrec.data.split import Split
+    from genrec.data.histories import Split
 
 __all__ = ["InteractionColumns", "Interactions", "LogPolicy"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import DataError
 from genrec.data.readers import nearest
 from genrec.data.text_cleaning import TextCleaning
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

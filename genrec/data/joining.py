@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
 from genrec.data.readers import nearest
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

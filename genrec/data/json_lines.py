@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genrec.common.errors import DataError
 from genrec.data.delimited import read_lines
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genrec.data.histories import Cases, Histories
 
 if TYPE_CHECKING:
-    from genrec.data.split import Split
+    from genrec.data.histories import Split
 
 __all__ = ["KeptSplit"]
 
@@ -49,8 +49,6 @@ class KeptSplit:
 
     def split(self, histories: Histories) -> Split:
         """Cut the log again. A target that is gone leaves its user without the case."""
-        from genrec.data.split import Split
-
         trained = (self.parts & _TRAIN) > 0
         running = np.concatenate([[0], np.cumsum(trained)]).astype(np.int64)
         train = Histories(histories.items[trained], running[histories.offsets])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from genrec.errors import DataError
+from genrec.common.errors import DataError
 
 if TYPE_CHECKING:
     import datasets

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.data.catalog import Catalog, CatalogColumns
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
 from genrec.data.synthetic import SyntheticShop, generate

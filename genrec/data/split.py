@@ -6,19 +6,18 @@ means the same user everywhere. A case's history is all that the user did before
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import DataError
 from genrec.data.fake_users import FakeUserSettings, Suspicion
-from genrec.data.histories import Cases, Histories
+from genrec.data.histories import Cases, Histories, Split
 from genrec.data.interactions import Interactions
 from genrec.data.timestamps import parse_date
-from genrec.errors import DataError
 
 __all__ = [
-    "Split",
     "cold_items",
     "leave_one_out",
     "same_time",
@@ -27,25 +26,6 @@ __all__ = [
     "with_fewer_users",
     "without_fake_users",
 ]
-
-
-@dataclass(frozen=True)
-class Split:
-    """A log cut into training sequences and evaluation cases.
-
-    Attributes:
-        protocol: how it was cut, with the arguments, such as ``"leave-one-out"``.
-        train: one sequence per user of the log.
-        valid: cases to choose settings by.
-        test: cases to report; never empty.
-        notes: how many users have no case, and why.
-    """
-
-    protocol: str
-    train: Histories
-    valid: Cases
-    test: Cases
-    notes: tuple[str, ...] = ()
 
 
 def leave_one_out(log: Interactions) -> Split:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
 from genrec.data.interactions import Interactions

@@ -14,7 +14,7 @@ from collections import Counter
 
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 
 __all__ = ["TextCleaning"]
 

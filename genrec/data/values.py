@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.errors import DataError
+from genrec.common.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

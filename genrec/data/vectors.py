@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
 from genrec.data.readers import ReadReport, nearest, read_table
 from genrec.data.values import Place, as_ids
-from genrec.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

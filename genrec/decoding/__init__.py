@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genrec.decoding.beam_search import BeamSearch, BeamSettings
+from genrec.decoding.beam_search import BeamSearch
+from genrec.decoding.beams import BeamSettings
 from genrec.decoding.filters import LeafFilter
 from genrec.decoding.trie import Trie
 

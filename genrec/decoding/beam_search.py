@@ -13,24 +13,23 @@ continue to an item of the catalog (then the scores of all items are a distribut
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from genrec.config import Settings
+from genrec.common.errors import InputError
+from genrec.decoding.beams import Beams, BeamSettings, SearchSpace
 from genrec.decoding.filters import LeafFilter
 from genrec.decoding.item_scores import item_scores
 from genrec.decoding.leaf_flush import leaf_flush
 from genrec.decoding.readers import Reader, reader_for
-from genrec.decoding.scores import Normalization, child_log_probabilities
+from genrec.decoding.scores import child_log_probabilities
 from genrec.decoding.trie import Trie
-from genrec.errors import ConfigError, InputError
 from genrec.language_model.item_inputs import TokenInputs, plain_inputs
 from genrec.language_model.level_head import LevelHead
 
@@ -39,54 +38,7 @@ if TYPE_CHECKING:
 
     from genrec.language_model.vocabulary import CodeVocabulary
 
-__all__ = ["BeamSearch", "BeamSettings", "Beams"]
-
-_Width = Annotated[int, Field(ge=1)]
-
-
-class BeamSettings(Settings):
-    """How the catalog is searched."""
-
-    beams: _Width | tuple[_Width, ...] = 50
-    """Live prefixes W, one number for all levels or one for each level but the last; the search uses at
-    least the number of items asked for."""
-    normalization: Normalization = "catalog"
-    """What a level's probabilities sum to one over."""
-    leaf_flush: bool = True
-    """Score all remaining levels in one pass as soon as few items are left below the live prefixes; the
-    result is the same, up to rounding and ties."""
-    batch_tokens: int = Field(16384, ge=1)
-    """Prompt tokens and beams computed together; bounds the memory of everything but the logits."""
-
-    @property
-    def widest(self) -> int:
-        """Most live prefixes of any level."""
-        return max(self.beams) if isinstance(self.beams, tuple) else self.beams
-
-    def widths(self, levels: int, k: int) -> list[int]:
-        """Beams kept after each of L levels; the last keeps the `k` items."""
-        given = self.beams if isinstance(self.beams, tuple) else (self.beams,) * (levels - 1)
-        if len(given) != levels - 1:
-            raise ConfigError(
-                f"search.beams gives {len(given)} widths for {levels} levels: give one number, or "
-                f"{levels - 1} (the last level keeps the items asked for)"
-            )
-        return [*(max(width, k) for width in given), k]
-
-
-@dataclass(frozen=True)
-class Beams:
-    """Live prefixes of R requests, best first.
-
-    Attributes:
-        nodes: `(R, W)` trie nodes.
-        scores: `(R, W)` log-probabilities; -inf is a dead beam.
-        lines: `(R, W, J)` slots of the tokens before each beam's newest code (see `readers`).
-    """
-
-    nodes: Tensor
-    scores: Tensor
-    lines: Tensor
+__all__ = ["BeamSearch"]
 
 
 class BeamSearch:
@@ -111,6 +63,7 @@ class BeamSearch:
         self.inputs = inputs
         self.model, self.trie, self.settings = model, trie, settings or BeamSettings()
         self.head = LevelHead(model, vocabulary)
+        self.space = SearchSpace(self.trie, self.head, self.settings)
 
     @cached_property
     def reader(self) -> type[Reader]:
@@ -192,7 +145,7 @@ class BeamSearch:
             tokens, ends = _pad([prompts[first[row]] for row in rows], self.head.tokens[0])
             wanted = torch.from_numpy(items[first[rows]].astype(np.int64)).to(tokens.device)
             reader = self.reader(self.model, tokens, ends, self.inputs)
-            scores[rows] = item_scores(self, reader, wanted).cpu().numpy()
+            scores[rows] = item_scores(self.space, reader, wanted).cpu().numpy()
         return scores[place]
 
     def _search_batch(
@@ -210,18 +163,14 @@ class BeamSearch:
         for level, width in enumerate(widths):
             if level:
                 if self.settings.leaf_flush and (
-                    best := leaf_flush(self, reader, beams, widths, filtered)
+                    best := leaf_flush(self.space, reader, beams, widths, filtered)
                 ):
                     return best
                 first_slot = reader.slots
-                hidden = reader.extend(self.tokens_of(beams.nodes, level), beams.lines)
+                hidden = reader.extend(self.space.tokens_of(beams.nodes, level), beams.lines)
                 beams = _with_slots(beams, first_slot)
             beams = self._expand(beams, hidden, level, width, filtered)
         return self._leaves(beams, widths[-1], filtered)
-
-    def tokens_of(self, nodes: Tensor, depth: int) -> Tensor:
-        """LM token of the last code of each node of `depth` >= 1."""
-        return self.head.tokens[depth - 1][self.trie.code[depth - 1][nodes].long()]
 
     def _expand(
         self, beams: Beams, hidden: Tensor, level: int, width: int, filtered: LeafFilter | None

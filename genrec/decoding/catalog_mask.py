@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genrec.common.errors import InputError
 from genrec.decoding.trie import Trie
-from genrec.errors import InputError
 from genrec.language_model.vocabulary import CodeVocabulary
 
 __all__ = ["CatalogMask"]

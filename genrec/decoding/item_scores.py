@@ -14,22 +14,22 @@ from torch import Tensor
 from genrec.decoding.scores import child_log_probabilities
 
 if TYPE_CHECKING:
-    from genrec.decoding.beam_search import BeamSearch
+    from genrec.decoding.beams import SearchSpace
     from genrec.decoding.readers import Reader
 
 __all__ = ["item_scores"]
 
 
-def item_scores(search: BeamSearch, reader: Reader, items: Tensor) -> Tensor:
+def item_scores(space: SearchSpace, reader: Reader, items: Tensor) -> Tensor:
     """Log-probabilities `(R, K)` of items `(R, K)` after R prompts that `reader` has not read yet."""
-    trie, leaves = search.trie, search.trie.item_leaf[items].long()
+    trie, leaves = space.trie, space.trie.item_leaf[items].long()
     paths = [trie.nodes_above(leaves, depth) for depth in range(1, trie.levels + 1)]
-    hidden = [reader.start(), *_read_below(search, reader, paths[:-1])]
+    hidden = [reader.start(), *_read_below(space, reader, paths[:-1])]
     total = torch.zeros(items.shape, device=items.device)
     above = torch.zeros_like(leaves[:, :1])  # the root
     for level, nodes in enumerate(paths):
         first, _, gain = child_log_probabilities(
-            search.head, trie, hidden[level], level, above, search.settings.normalization
+            space.head, trie, hidden[level], level, above, space.settings.normalization
         )
         rank = (nodes - first)[..., None]
         total += gain.expand(-1, nodes.shape[1], -1).gather(2, rank)[..., 0]
@@ -37,12 +37,12 @@ def item_scores(search: BeamSearch, reader: Reader, items: Tensor) -> Tensor:
     return total
 
 
-def _read_below(search: BeamSearch, reader: Reader, paths: list[Tensor]) -> list[Tensor]:
+def _read_below(space: SearchSpace, reader: Reader, paths: list[Tensor]) -> list[Tensor]:
     """Hidden states `(R, K, D)` of the nodes `(R, K)` of each depth from 1 on, all read in one pass."""
     if not paths:
         return []
     rows, width = paths[0].shape
-    tokens = [search.tokens_of(nodes, depth) for depth, nodes in enumerate(paths, start=1)]
+    tokens = [space.tokens_of(nodes, depth) for depth, nodes in enumerate(paths, start=1)]
     slots = torch.arange(width, device=paths[0].device)
     lines = slots.new_full((len(paths), width, len(paths) - 1), -1)
     for depth in range(1, len(paths)):

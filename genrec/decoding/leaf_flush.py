@@ -21,7 +21,7 @@ from genrec.decoding.filters import LeafFilter
 from genrec.decoding.scores import child_log_probabilities
 
 if TYPE_CHECKING:
-    from genrec.decoding.beam_search import Beams, BeamSearch
+    from genrec.decoding.beams import Beams, SearchSpace
     from genrec.decoding.readers import Reader
     from genrec.decoding.trie import Trie
 
@@ -65,7 +65,7 @@ class _Reads:
 
 
 def leaf_flush(
-    search: BeamSearch,
+    space: SearchSpace,
     reader: Reader,
     beams: Beams,
     widths: list[int],
@@ -74,7 +74,7 @@ def leaf_flush(
     """Finish the search from `beams`, whose newest codes were not read yet, if that is cheap.
 
     Args:
-        search: trie, head and normalization.
+        space: trie, head and normalization.
         reader: has read everything above the beams.
         beams: the live prefixes; their depth is one more than their lines are long.
         widths: beams kept after each level.
@@ -83,8 +83,8 @@ def leaf_flush(
     Returns:
         The best leaves `(R, <= k)` and their scores; None where going on by levels is cheaper.
     """
-    trie, depth = search.trie, beams.lines.shape[2] + 1
-    certain, last_step = search.settings.normalization == "catalog", depth == trie.levels - 1
+    trie, depth = space.trie, beams.lines.shape[2] + 1
+    certain, last_step = space.settings.normalization == "catalog", depth == trie.levels - 1
     below = None if last_step and not certain else _leaves_below(trie, beams, depth)
     if below is None:
         return None
@@ -95,13 +95,13 @@ def leaf_flush(
     saved = beams.nodes.shape[1] * (trie.levels - depth) - sum(r.nodes.shape[1] for r in reads)
     if saved * len(beams.nodes) + PASS_TOKENS * (trie.levels - depth - 1) <= 0:
         return None
-    hidden = _read(search, reader, beams, below, reads)
+    hidden = _read(space, reader, beams, below, reads)
     total = beams.scores.gather(1, below.beam).masked_fill(~below.real, -torch.inf)
     if filtered is not None:
         alive = filtered.alive(trie, trie.levels + 1, below.leaf)
         total = total.masked_fill(~alive, -torch.inf)
     for step, (read, child) in enumerate(zip(reads, below.paths[1:], strict=True)):
-        total = total + _gain(search, read, hidden[step], depth + step, child)
+        total = total + _gain(space, read, hidden[step], depth + step, child)
         total = _prune(total, child, widths[depth + step])
     best = total.sort(dim=1, descending=True, stable=True)
     k = widths[-1]
@@ -145,7 +145,7 @@ def _reads(
 
 
 def _read(
-    search: BeamSearch, reader: Reader, beams: Beams, below: _Leaves, reads: list[_Reads]
+    space: SearchSpace, reader: Reader, beams: Beams, below: _Leaves, reads: list[_Reads]
 ) -> list[Tensor]:
     """Run the model over the tree of needed nodes; return hidden states `(R, M, D)` for each depth."""
     depth, base = beams.lines.shape[2] + 1, reader.slots
@@ -160,7 +160,7 @@ def _read(
         where = torch.where(read.needed, read.place, spare)[..., None]
         line[..., : above.shape[2]].scatter_(1, where.expand_as(above), above)
         lines.append(line[:, :spare])
-        tokens.append(search.tokens_of(read.nodes, depth + step))
+        tokens.append(space.tokens_of(read.nodes, depth + step))
         slots = base + sum(sizes[:step]) + read.place
         above = torch.cat([above, slots[..., None]], dim=2)
     hidden = reader.extend(torch.cat(tokens, dim=1), torch.cat(lines, dim=1))
@@ -168,13 +168,13 @@ def _read(
 
 
 def _gain(
-    search: BeamSearch, read: _Reads, hidden: Tensor, depth: int, child: Tensor
+    space: SearchSpace, read: _Reads, hidden: Tensor, depth: int, child: Tensor
 ) -> Tensor | float:
     """Log-probability of the step from depth `depth` to the node `child` above each leaf, `(R, T)`."""
     if not read.nodes.shape[1]:
         return 0.0
     first, _, gain = child_log_probabilities(
-        search.head, search.trie, hidden, depth, read.nodes, search.settings.normalization
+        space.head, space.trie, hidden, depth, read.nodes, space.settings.normalization
     )
     rank = child - first.gather(1, read.place)
     flat = read.place * gain.shape[2] + torch.where(read.needed, rank, 0)

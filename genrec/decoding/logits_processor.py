@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from genrec.common.errors import InputError
 from genrec.decoding.catalog_mask import CatalogMask
 from genrec.decoding.trie import Trie
-from genrec.errors import InputError
 from genrec.language_model.vocabulary import CodeVocabulary
 
 __all__ = ["CatalogLogitsProcessor"]

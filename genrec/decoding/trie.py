@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genrec.errors import InputError, RecommenderError
+from genrec.common.errors import InputError, RecommenderError
 
 __all__ = ["MAX_CODES", "MAX_LEVELS", "Trie"]
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from genrec.common.errors import InputError, RecommenderError
+from genrec.common.strict_json import read_json
 from genrec.decoding.catalog_mask import CatalogMask
 from genrec.decoding.trie import Trie
-from genrec.errors import InputError, RecommenderError
 from genrec.language_model.saved import read_saved_tokenizer
 from genrec.language_model.vocabulary import CodeVocabulary
-from genrec.strict_json import read_json
 
 __all__ = ["CONFIG_KEY", "REQUEST_KEY", "check_request", "open_catalog", "wants_item"]
 

@@ -19,9 +19,9 @@ from vllm.v1.worker.gpu.sample.logits_processor import (  # type: ignore[import-
     LogitsProcessor,
 )
 
+from genrec.common.errors import InputError
 from genrec.decoding.constrained_batch import leave_only, send
 from genrec.decoding.vllm_requests import check_request, open_catalog, wants_item
-from genrec.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

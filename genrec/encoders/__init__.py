@@ -7,10 +7,10 @@ Two kinds. `TfidfEncoder` is fitted on the catalog's own texts in seconds and ne
 from __future__ import annotations
 
 from genrec.encoders.base import TextEncoder
+from genrec.encoders.cache import encode_cached
 from genrec.encoders.pretrained import SentenceTransformerEncoder, SentenceTransformerSettings
 from genrec.encoders.settings import EncoderSettings, image_vectors, load_encoder, make_encoder
 from genrec.encoders.tfidf import TfidfEncoder, TfidfSettings
-from genrec.vector_cache import encode_cached
 
 __all__ = [
     "EncoderSettings",

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.config import Settings, validate
-from genrec.errors import RecommenderError
+from genrec.common.config import Settings, validate
+from genrec.common.errors import RecommenderError
 
 __all__ = ["CONFIG", "TextEncoder", "read_config", "read_settings", "write_config"]
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import DataError, InputError
+from genrec.common.progress import progress
+from genrec.encoders.cache import cached_vectors
 from genrec.encoders.pretrained import SentenceTransformerEncoder, SentenceTransformerSettings
-from genrec.errors import DataError, InputError
-from genrec.progress import progress
-from genrec.vector_cache import cached_vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image

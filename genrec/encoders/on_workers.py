@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.progress import progress
+from genrec.common.ray_workers import RaySettings, Work, on_workers
 from genrec.encoders.pretrained import SentenceTransformerEncoder, SentenceTransformerSettings
-from genrec.progress import progress
-from genrec.ray_workers import RaySettings, Work, on_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa

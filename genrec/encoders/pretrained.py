@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import InputError, MissingExtraError
+from genrec.common.progress import progress
 from genrec.encoders.base import read_settings, write_config
-from genrec.errors import InputError, MissingExtraError
-from genrec.progress import progress
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

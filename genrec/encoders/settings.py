@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import RecommenderError
+from genrec.common.ray_workers import RaySettings
 from genrec.encoders.base import CONFIG, TextEncoder, read_config
 from genrec.encoders.on_workers import RayEncoder
 from genrec.encoders.pretrained import SentenceTransformerEncoder, SentenceTransformerSettings
 from genrec.encoders.tfidf import TfidfEncoder, TfidfSettings
-from genrec.errors import RecommenderError
-from genrec.ray_workers import RaySettings
 
 __all__ = ["EncoderSettings", "image_vectors", "load_encoder", "make_encoder"]
 

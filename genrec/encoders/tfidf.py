@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import InputError, RecommenderError
 from genrec.encoders.base import read_settings, write_config
-from genrec.errors import InputError, RecommenderError
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer

@@ -6,7 +6,7 @@ Rankings are of catalog indices, titles are text; nothing here knows training or
 from genrec.evaluation.bootstrap import Bootstrap
 from genrec.evaluation.case_results import CaseResults
 from genrec.evaluation.context import Context
-from genrec.evaluation.evaluate import Evaluation, compare, evaluate
+from genrec.evaluation.evaluate import Evaluation, evaluate
 from genrec.evaluation.metrics import (
     Audit,
     audit,
@@ -18,25 +18,25 @@ from genrec.evaluation.metrics import (
     rank_of_target,
     recall,
 )
-from genrec.evaluation.paired import Difference, PairedSettings, paired_differences
+from genrec.evaluation.paired import Difference, PairedSettings, compare, paired_differences
 from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
 from genrec.evaluation.report import markdown_table, rich_table
 from genrec.evaluation.selection import top_k, top_k_sparse
-from genrec.evaluation.title_baselines import (
+from genrec.evaluation.titles.baselines import (
     choose_title_length,
     last_titles,
     shortened,
     top_item_titles,
 )
-from genrec.evaluation.title_evaluation import (
+from genrec.evaluation.titles.evaluation import (
     TitleEvaluation,
     TitleSettings,
     TitleTargets,
     bleu_difference,
     evaluate_titles,
 )
-from genrec.evaluation.title_report import TitleComparison, compare_titles
+from genrec.evaluation.titles.report import TitleComparison, compare_titles
 
 __all__ = [
     "Audit",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 
 __all__ = ["Bootstrap", "confidence_intervals", "contributions", "interval", "resampled_sums"]
 

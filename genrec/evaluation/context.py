@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Cases, Histories
-from genrec.errors import InputError
 from genrec.evaluation.list_metrics import (
     category_diversity,
     cold_share,

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import DataError, InputError
+from genrec.common.progress import progress as progress_bar
 from genrec.data.histories import Cases
-from genrec.errors import DataError, InputError
 from genrec.evaluation.case_results import CaseResults, Slice, slice_metrics, summary
 from genrec.evaluation.context import Context
 from genrec.evaluation.metrics import Audit, audit_cases
 from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
 from genrec.evaluation.ties import place_targets
-from genrec.progress import progress as progress_bar
 
-if TYPE_CHECKING:
-    from genrec.evaluation.paired import Difference
-
-__all__ = ["Evaluation", "check_comparable", "compare", "evaluate"]
+__all__ = ["Evaluation", "check_comparable", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -180,37 +177,6 @@ class _Judge:
                 f"{self.ranker.name} says its scores are log-probabilities, but gave {first.max():.3g}"
             )
         return np.exp(np.minimum(first, 0.0))
-
-
-def compare(
-    model: Evaluation, baselines: Sequence[Evaluation] = (), *, differences: bool = True
-) -> dict[str, Any]:
-    """Return the document of ``genrec evaluate --json``: the model's numbers beside the baselines'.
-
-    Args:
-        model: what is reported.
-        baselines: what it is compared with.
-        differences: whether each baseline gets a paired test.
-
-    Raises:
-        InputError: a baseline was measured under another protocol or on other cases.
-    """
-    from genrec.evaluation.paired import paired_differences
-
-    for baseline in baselines:
-        check_comparable(model, baseline)
-    document = model.to_json()
-    names = ("protocol", "metrics", "confidence", "users", "invalid", "rates", "slices")
-    paired: dict[str, dict[str, Difference]] = {}
-    if differences:
-        paired = {other.name: paired_differences(model, other) for other in baselines}
-    return {name: document[name] for name in names} | {
-        "baselines": {baseline.name: baseline.metrics for baseline in baselines},
-        "differences": {
-            other: {name: difference.to_json() for name, difference in found.items()}
-            for other, found in paired.items()
-        },
-    }
 
 
 def check_comparable(model: Evaluation, other: Evaluation) -> None:

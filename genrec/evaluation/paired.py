@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
-from genrec.errors import InputError
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
 from genrec.evaluation.bootstrap import CHUNK_CELLS, confidence_intervals, contributions
 from genrec.evaluation.case_results import accuracy
 from genrec.evaluation.evaluate import Evaluation, check_comparable
 
-__all__ = ["Difference", "PairedSettings", "paired_differences", "randomization_p"]
+__all__ = ["Difference", "PairedSettings", "compare", "paired_differences", "randomization_p"]
 
 NEARLY = 1 - 1e-9
 """A sum of the same numbers in another order counts as the same."""
@@ -55,6 +56,35 @@ class Difference:
     def to_json(self) -> dict[str, float]:
         """Return plain values for a JSON document."""
         return asdict(self)
+
+
+def compare(
+    model: Evaluation, baselines: Sequence[Evaluation] = (), *, differences: bool = True
+) -> dict[str, Any]:
+    """Return the document of ``genrec evaluate --json``: the model's numbers beside the baselines'.
+
+    Args:
+        model: what is reported.
+        baselines: what it is compared with.
+        differences: whether each baseline gets a paired test.
+
+    Raises:
+        InputError: a baseline was measured under another protocol or on other cases.
+    """
+    for baseline in baselines:
+        check_comparable(model, baseline)
+    document = model.to_json()
+    names = ("protocol", "metrics", "confidence", "users", "invalid", "rates", "slices")
+    paired: dict[str, dict[str, Difference]] = {}
+    if differences:
+        paired = {other.name: paired_differences(model, other) for other in baselines}
+    return {name: document[name] for name in names} | {
+        "baselines": {baseline.name: baseline.metrics for baseline in baselines},
+        "differences": {
+            other: {name: difference.to_json() for name, difference in found.items()}
+            for other, found in paired.items()
+        },
+    }
 
 
 def paired_differences(

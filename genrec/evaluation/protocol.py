@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
 from genrec.data.histories import Cases
-from genrec.errors import InputError
 from genrec.evaluation.bootstrap import Bootstrap
 
 __all__ = ["PROTOCOL_VERSION", "Protocol", "hash_cases"]

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 
 __all__ = ["Ranker", "Ranking", "chunks", "rank_chunks"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.evaluation.evaluate import Evaluation, check_comparable
 
 if TYPE_CHECKING:

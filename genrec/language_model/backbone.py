@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genrec.errors import ConfigError, InputError, RecommenderError
+from genrec.common.errors import ConfigError, InputError, RecommenderError
 from genrec.language_model import tuning
 from genrec.language_model.compact import CompactSettings, compact_model, compact_tokenizer
 from genrec.language_model.item_attention import (
@@ -38,8 +38,7 @@ from genrec.language_model.pretrained import (
     pretrained_tokenizer,
 )
 from genrec.language_model.saved import read_saved_model, read_saved_tokenizer
-from genrec.language_model.settings import LanguageModelSettings
-from genrec.language_model.tuning import LoraSettings
+from genrec.language_model.settings import LanguageModelSettings, LoraSettings
 from genrec.language_model.vocabulary import CodeVocabulary, code_geometry, initialise_rows
 
 if TYPE_CHECKING:

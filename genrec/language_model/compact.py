@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from genrec.config import Settings
-from genrec.errors import InputError
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

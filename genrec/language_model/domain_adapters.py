@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from genrec.language_model import tuning
 from genrec.language_model.backbone import LanguageModel
-from genrec.language_model.tuning import LoraSettings
+from genrec.language_model.settings import LoraSettings
 
 __all__ = ["add_lora", "block_count", "load_loras", "merge_loras", "save_lora", "weigh_loras"]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from genrec.errors import ConfigError
+from genrec.common.errors import ConfigError
 from genrec.language_model.attention_masks import SlidingWindow, additive_mask, mask_obstacle
 from genrec.language_model.item_inputs import TokenInputs, item_starts, plain_inputs
 
@@ -87,9 +87,7 @@ def states_in_front(
     inputs: TokenInputs,
     prefix: Tensor,
     codes: Tensor,
-    written: Tensor | None = None,
     *,
-    apart: bool = False,
     every_depth: bool = False,
 ) -> list[Tensor]:
     """Hidden states in front of every code of item sequences, from one pass over each.
@@ -101,20 +99,17 @@ def states_in_front(
         inputs: how tokens enter it; `BidirectionalInputs` make two streams.
         prefix: `(P,)` tokens in front of every sequence.
         codes: `(B, n, L)` tokens of the items, each a target.
-        written: `(B, n, L)` tokens that stand for them in the history of later items, None for `codes`.
-        apart: make two streams whatever the inputs, so that codes of `written` never stand in front of a
-            target's own.
         every_depth: give the states behind every layer too.
 
     Returns:
         `(B, n, L, D)` final hidden states; with `every_depth` those of the embeddings and each layer first.
     """
-    history = codes if written is None else written
-    two_streams = apart or isinstance(inputs, BidirectionalInputs)
-    if two_streams:
-        given = _two_streams(model, inputs, prefix, codes, history)
+    two_streams = isinstance(inputs, BidirectionalInputs)
+    if isinstance(inputs, BidirectionalInputs):
+        given = _two_streams(model, inputs, prefix, codes)
     else:
-        tokens = torch.cat([prefix.expand(len(codes), -1), history.flatten(1)[:, :-1]], dim=1)
+        # (B, P + n L - 1): nothing is predicted behind the last code
+        tokens = torch.cat([prefix.expand(len(codes), -1), codes.flatten(1)[:, :-1]], dim=1)
         given = inputs(tokens)
     out = model.base_model(**given, use_cache=False, output_hidden_states=every_depth)
     depths = out.hidden_states if every_depth else [out.last_hidden_state]
@@ -124,27 +119,29 @@ def states_in_front(
 
 
 def _two_streams(
-    model: PreTrainedModel, inputs: TokenInputs, prefix: Tensor, codes: Tensor, history: Tensor
+    model: PreTrainedModel, inputs: BidirectionalInputs, prefix: Tensor, codes: Tensor
 ) -> dict[str, Tensor]:
-    """The histories of all items but the last, and behind them all items as they are written."""
+    """Two streams in one row: the history, where items see themselves whole, then all items as targets.
+
+    A target must not see its own codes before they are predicted, and in a bidirectional history it would.
+    So each item stands twice: whole, for the items behind it, and once more at the same positions, where
+    each code sees the history in front of its item and the codes of its own before it.
+    """
     rows, n, levels = codes.shape
+    # (B, P + (n - 1) L + n (L - 1)): no item follows the last one, no code the last of an item
     tokens = torch.cat(
-        [prefix.expand(rows, -1), history[:, :-1].flatten(1), codes[:, :, :-1].flatten(1)], dim=1
+        [prefix.expand(rows, -1), codes[:, :-1].flatten(1), codes[:, :, :-1].flatten(1)], dim=1
     )
-    bidirectional = isinstance(inputs, BidirectionalInputs)
-    visible, positions = _stream_mask(len(prefix), n, levels, bidirectional, tokens.device)
+    visible, positions = _stream_mask(len(prefix), n, levels, tokens.device)
     # Without its last code no item of the second stream is whole: no vector enters there.
-    entering = inputs.inner if isinstance(inputs, BidirectionalInputs) else inputs
     return {
-        **entering(tokens),
+        **inputs.inner(tokens),
         "attention_mask": additive_mask(visible[None], model.dtype),
         "position_ids": positions.expand_as(tokens),
     }
 
 
-def _stream_mask(
-    prefix: int, n: int, levels: int, bidirectional: bool, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _stream_mask(prefix: int, n: int, levels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Which tokens (last axis) each token of two streams sees, `(T, T)`, and their positions `(T,)`."""
     past = torch.arange(prefix + (n - 1) * levels, device=device)
     items = torch.arange(n, device=device)
@@ -156,9 +153,7 @@ def _stream_mask(
     writes = torch.arange(len(position), device=device) >= len(past)
     before = position <= position[:, None]
     same = (item == item[:, None]) & (item >= 0)
-    history = torch.where(
-        writes[:, None], item < item[:, None], before | same if bidirectional else before
-    )
+    history = torch.where(writes[:, None], item < item[:, None], before | same)
     return torch.where(writes, writes[:, None] & same & before, history), position
 
 

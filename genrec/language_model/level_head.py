@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn

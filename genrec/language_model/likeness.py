@@ -10,7 +10,7 @@ Vectors of a sentence encoder know that a serum is a lotion; words know that thi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from genrec.data.words import WORD, tfidf_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -50,6 +52,13 @@ class Likeness:
     ) -> None:
         self.words, self._by_word = words.tocsr(), words.T.tocsr()
         self.vectors = torch.from_numpy(unit_vectors(vectors)).to(device)
+
+    @classmethod
+    def of_texts(
+        cls, vectors: NDArray[np.floating], texts: Sequence[str], device: torch.device
+    ) -> Likeness:
+        """Likeness of N items by their vectors `(N, D_v)` and by the TF-IDF of their texts."""
+        return cls(vectors, _words(texts), device)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -132,6 +141,15 @@ def _to_powers(cosines: Tensor) -> Tensor:
     cosines[0].pow_(_VECTOR_POWER)
     cosines[1].pow_(_WORD_POWER)
     return cosines
+
+
+def _words(texts: Sequence[str]) -> csr_matrix:
+    """TF-IDF of texts, `(N, V)`; without a column where none holds a word."""
+    from scipy.sparse import csr_matrix
+
+    if not any(WORD.search(text) for text in texts):
+        return csr_matrix((len(texts), 0), dtype=np.float32)
+    return tfidf_words().fit_transform(texts).astype(np.float32)
 
 
 def unit_vectors(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

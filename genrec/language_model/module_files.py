@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from genrec.errors import RecommenderError
+from genrec.common.errors import RecommenderError
 
 __all__ = ["load_module", "save_module"]
 

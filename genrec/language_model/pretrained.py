@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genrec.errors import ConfigError, MissingExtraError, RecommenderError
+from genrec.common.errors import ConfigError, MissingExtraError, RecommenderError
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase

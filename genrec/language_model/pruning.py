@@ -2,7 +2,7 @@
 
 Of a tuned recommender's layers the deep ones add little; the shallow ones, trained on for a while, nearly
 reach it at a fraction of the cost (SLMRec, Xu et al. 2024). What follows on the pruning stands in
-`genrec.training.distillation`.
+`genrec.fitting.objectives.distillation`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.language_model import tuning
 from genrec.language_model.backbone import LanguageModel
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec.errors import InputError, RecommenderError
+from genrec.common.errors import InputError, RecommenderError
 
 if TYPE_CHECKING:
     import torch

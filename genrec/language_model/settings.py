@@ -6,12 +6,22 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.language_model.compact import CompactSettings
 from genrec.language_model.item_attention import ItemAttention
-from genrec.language_model.tuning import LoraSettings
 
-__all__ = ["LanguageModelSettings"]
+__all__ = ["LanguageModelSettings", "LoraSettings"]
+
+
+class LoraSettings(Settings):
+    """The adapter that is trained on a pretrained model (LoRA, Hu et al. 2021)."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of the update of each linear layer; the head and the tables have none."""
+    alpha: int = Field(32, ge=1)
+    """Scale of the update, over `rank`."""
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Dropout in front of the update."""
 
 
 class LanguageModelSettings(Settings):

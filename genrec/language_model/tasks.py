@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.data.readers import nearest
 
 __all__ = [

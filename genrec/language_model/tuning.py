@@ -13,20 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from genrec.config import Settings
-from genrec.errors import ConfigError, RecommenderError
+from genrec.common.errors import ConfigError, RecommenderError
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from genrec.language_model.settings import LanguageModelSettings
+    from genrec.language_model.settings import LanguageModelSettings, LoraSettings
     from genrec.language_model.vocabulary import CodeVocabulary
 
 __all__ = [
-    "LoraSettings",
     "add_adapter",
     "checkpoint_activations",
     "code_rows",
@@ -38,17 +34,6 @@ __all__ = [
     "quiet",
     "save_adapter",
 ]
-
-
-class LoraSettings(Settings):
-    """The adapter that is trained on a pretrained model (LoRA, Hu et al. 2021)."""
-
-    rank: int = Field(16, ge=1)
-    """Rank of the update of each linear layer; the head and the tables have none."""
-    alpha: int = Field(32, ge=1)
-    """Scale of the update, over `rank`."""
-    dropout: float = Field(0.05, ge=0, lt=1)
-    """Dropout in front of the update."""
 
 
 def add_adapter(

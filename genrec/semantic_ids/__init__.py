@@ -29,8 +29,8 @@ _HOME = {
     "RQVAE": "rqvae",
     "RQVAESettings": "rqvae",
     "SemanticIds": "semantic_ids",
-    "load_item_tokenizer": "base",
-    "make_item_tokenizer": "base",
+    "load_item_tokenizer": "kinds",
+    "make_item_tokenizer": "kinds",
 }
 
 __all__ = sorted(_HOME)

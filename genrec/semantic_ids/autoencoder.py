@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from genrec.progress import progress
+from genrec.common.progress import progress
 from genrec.semantic_ids.base import ItemTokenizer, ItemTokenizerSettings
 from genrec.semantic_ids.letter import Alignment
 

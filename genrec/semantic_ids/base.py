@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from genrec.config import Settings, validate
-from genrec.errors import InputError, RecommenderError
-from genrec.progress import progress
+from genrec.common.config import Settings, validate
+from genrec.common.errors import InputError, RecommenderError
+from genrec.common.progress import progress
 
 __all__ = [
     "ItemTokenizer",
@@ -27,8 +27,7 @@ __all__ = [
     "as_codes",
     "as_table",
     "as_vectors",
-    "load_item_tokenizer",
-    "make_item_tokenizer",
+    "read_config",
 ]
 
 CONFIG, MODEL = "config.json", "model.safetensors"
@@ -175,7 +174,7 @@ class ItemTokenizer(ABC):
         from safetensors.numpy import load_file
 
         folder = Path(folder)
-        config = _read_config(folder)
+        config = read_config(folder)
         if config["kind"] != cls.kind:
             raise RecommenderError(
                 f"{folder}: holds an item tokenizer of kind {config['kind']!r}, not {cls.kind!r}"
@@ -220,49 +219,6 @@ class ItemTokenizer(ABC):
             raise InputError(
                 f"this {type(self).__name__} is not fitted yet: call fit(vectors) first"
             )
-
-
-def make_item_tokenizer(settings: ItemTokenizerSettings) -> ItemTokenizer:
-    """Return the unfitted item tokenizer that `settings` (with its ``kind``) describes."""
-    return _class_of(getattr(settings, "kind", type(settings).__name__), "settings")(settings)
-
-
-def load_item_tokenizer(folder: str | Path) -> ItemTokenizer:
-    """Read an item tokenizer of whichever kind `folder` holds.
-
-    Raises:
-        RecommenderError: the folder is incomplete or names a kind that does not exist.
-    """
-    folder = Path(folder)
-    return _class_of(_read_config(folder)["kind"], str(folder / CONFIG)).load(folder)
-
-
-def _class_of(kind: str, source: str) -> type[ItemTokenizer]:
-    """Return the class of a kind; imported here because most of them bring in torch."""
-    match kind:
-        case "rqkmeans":
-            from genrec.semantic_ids.rqkmeans import RQKMeans
-
-            return RQKMeans
-        case "pq":
-            from genrec.semantic_ids.pq import PQ
-
-            return PQ
-        case "rqvae":
-            from genrec.semantic_ids.rqvae import RQVAE
-
-            return RQVAE
-        case "moe":
-            from genrec.semantic_ids.moe import MoE
-
-            return MoE
-        case "fsq":
-            from genrec.semantic_ids.fsq import FSQ
-
-            return FSQ
-    raise RecommenderError(
-        f"{source}: unknown item tokenizer {kind!r}; known: rqkmeans, pq, rqvae, moe, fsq"
-    )
 
 
 def as_table(vectors: ArrayLike) -> NDArray[Any]:
@@ -347,7 +303,12 @@ def as_codes(codes: ArrayLike, sizes: tuple[int, ...]) -> NDArray[np.int32]:
     return np.ascontiguousarray(table, dtype=np.int32)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what `ItemTokenizer.save` wrote into ``config.json``.
+
+    Raises:
+        RecommenderError: the file is missing, no JSON object, or lacks a part.
+    """
     path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.data.catalog import Catalog
-from genrec.data.split import Split
-from genrec.semantic_ids.base import CONFIG, ItemTokenizer, load_item_tokenizer, make_item_tokenizer
+from genrec.data.histories import Split
+from genrec.semantic_ids.base import CONFIG, ItemTokenizer
 from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.indexing.indexing import ItemIndexing
 from genrec.semantic_ids.indexing.settings import IndexingSettings
+from genrec.semantic_ids.kinds import load_item_tokenizer, make_item_tokenizer
 from genrec.semantic_ids.quality import QualityReport, quality
 from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings, validate
+from genrec.common.config import Settings, validate
+from genrec.common.errors import InputError, RecommenderError
 from genrec.data.histories import Histories
-from genrec.errors import InputError, RecommenderError
 from genrec.semantic_ids.base import as_vectors
 from genrec.semantic_ids.graph import propagated
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.last_level import spread_last_level
 from genrec.semantic_ids.nearest_free import nearest_free, require_room

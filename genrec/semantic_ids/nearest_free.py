@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.semantic_ids.rows import (
     groups_of,
     prefix_bounds,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.progress import progress
+from genrec.common.progress import progress
 from genrec.semantic_ids.base import ItemTokenizer, ItemTokenizerSettings
 from genrec.semantic_ids.kmeans import kmeans, nearest
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_vectors
 from genrec.semantic_ids.prefixes import (
     PrefixMatch,

@@ -6,8 +6,8 @@ import logging
 
 from pydantic import Field
 
-from genrec.config import Settings
-from genrec.errors import InputError
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
 from genrec.semantic_ids.prefixes import PrefixMatch
 from genrec.semantic_ids.quality import QualityReport
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.semantic_ids.base import ItemTokenizer, as_codes, as_table
 from genrec.semantic_ids.collisions import POLICIES, Policy, require_distinct, resolve
 from genrec.semantic_ids.nearest_free import nearest_free

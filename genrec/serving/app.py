@@ -11,9 +11,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from genrec.artifacts import genrec_version
-from genrec.errors import InputError
-from genrec.serving.batching import Batcher
+from genrec.common.artifacts import genrec_version
+from genrec.common.errors import InputError
+from genrec.serving.gathering import Batcher
 from genrec.serving.guard import Guard, problem
 from genrec.serving.metrics import Metrics
 from genrec.serving.page_files import page_routes

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from genrec.decoding.trie import MAX_CODES
-from genrec.nearest_items import NearestItem
-from genrec.recommendation import Recommendation
-from genrec.titles import WrittenTitle
+from genrec.recommender.nearest_items import NearestItem
+from genrec.recommender.recommend import Recommendation
+from genrec.recommender.titles import WrittenTitle
 
 __all__ = [
     "CatalogChange",

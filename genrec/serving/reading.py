@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from genrec.artifacts import genrec_version
+from genrec.common.artifacts import genrec_version
 from genrec.serving.bodies import (
     Found,
     Health,

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec.errors import InputError, MissingExtraError
+from genrec.common.errors import InputError, MissingExtraError
 from genrec.serving.logs import log_as_json
 from genrec.serving.settings import ServeSettings
 from genrec.serving.tokens import Tokens
@@ -21,7 +21,7 @@ from genrec.serving.tokens import Tokens
 if TYPE_CHECKING:
     import uvicorn
 
-    from genrec.recommender import GenerativeRecommender
+    from genrec.recommender.fitted_recommender import FittedRecommender
     from genrec.serving.snapshots import Shelf
 
 __all__ = ["require_extra", "serve"]
@@ -58,7 +58,7 @@ def serve(
         folder: the recommender.
         settings: where, and how much.
         tokens: who may ask.
-        opening: options of `GenerativeRecommender.from_pretrained`.
+        opening: options of `open_folder`, which are those of `GenerativeRecommender.from_pretrained`.
 
     Raises:
         InputError: the folder cannot be opened, or the address not be listened on.
@@ -66,10 +66,11 @@ def serve(
     require_extra()
     from genrec.serving.snapshots import Shelf
 
-    def reopen() -> GenerativeRecommender:
-        from genrec.recommender import GenerativeRecommender
+    def reopen() -> FittedRecommender:
+        from genrec.recommender.fitted_recommender import FittedRecommender
+        from genrec.recommender.folder.whole import open_folder
 
-        return GenerativeRecommender.from_pretrained(folder, **opening)
+        return open_folder(FittedRecommender, folder, **opening)
 
     # Bound first: an address that is taken shows before minutes of loading.
     with closing(_listen(settings)) as listening:

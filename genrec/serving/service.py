@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from genrec.serving.batching import Batcher
+from genrec.serving.gathering import Batcher
 from genrec.serving.metrics import Metrics
 from genrec.serving.settings import ServeSettings
 from genrec.serving.snapshots import Shelf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 
 __all__ = ["ServeSettings"]
 

@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec.artifacts import MANIFEST
-from genrec.errors import GenrecError, InputError
+from genrec.common.artifacts import MANIFEST
+from genrec.common.errors import GenrecError, InputError
+from genrec.recommender.recommend import recommend
+from genrec.recommender.request import Request
 from genrec.serving.refusals import Refusal
 
 if TYPE_CHECKING:
     from genrec.data import Catalog
-    from genrec.recommender import GenerativeRecommender
+    from genrec.recommender.fitted_recommender import FittedRecommender
 
 __all__ = ["Shelf", "Snapshot", "catalog_hash"]
 
@@ -40,14 +42,14 @@ class Snapshot:
         number: 1 for the first, one more for each that took its place.
     """
 
-    recommender: GenerativeRecommender
+    recommender: FittedRecommender
     catalog: str
     number: int
 
     @classmethod
-    def of(cls, recommender: GenerativeRecommender, number: int) -> Snapshot:
+    def of(cls, recommender: FittedRecommender, number: int) -> Snapshot:
         """Do what the first request would have to wait for: count the log, index the titles."""
-        recommender.recommend([[]], k=1)
+        recommend(recommender, [[]], Request(k=1))
         assert recommender.query_words  # made when they are first looked at
         with suppress(InputError):  # no title holds a word
             recommender.nearest_items.search([recommender.catalog.titles[0]], 1)
@@ -59,7 +61,7 @@ class Snapshot:
         return {"catalog": self.catalog, "items": items, "snapshot": self.number}
 
 
-def catalog_hash(recommender: GenerativeRecommender) -> str:
+def catalog_hash(recommender: FittedRecommender) -> str:
     """Hash of the catalog, 16 hexadecimal digits: all that is known of the items, and their codes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -85,7 +87,7 @@ class Shelf:
     """
 
     current: Snapshot
-    reopen: Callable[[], GenerativeRecommender]
+    reopen: Callable[[], FittedRecommender]
     folder: Path | None = None
     settled: Callable[[], None] = lambda: None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -94,7 +96,7 @@ class Shelf:
     )
 
     @classmethod
-    def open(cls, reopen: Callable[[], GenerativeRecommender], folder: Path | None = None) -> Shelf:
+    def open(cls, reopen: Callable[[], FittedRecommender], folder: Path | None = None) -> Shelf:
         """Open the first recommender."""
         return cls(Snapshot.of(reopen(), 1), reopen, folder)
 
@@ -147,9 +149,7 @@ class Shelf:
         """Let go of the thread."""
         self._thread.shutdown()
 
-    async def _replace(
-        self, make: Callable[[GenerativeRecommender], GenerativeRecommender]
-    ) -> Snapshot:
+    async def _replace(self, make: Callable[[FittedRecommender], FittedRecommender]) -> Snapshot:
         async with self._lock:
             start, old = time.monotonic(), self.current
 
@@ -163,7 +163,7 @@ class Shelf:
         log.info("recommender replaced", extra={"facts": new.facts() | {"seconds": seconds}})
         return new
 
-    def _open_whole(self) -> GenerativeRecommender:
+    def _open_whole(self) -> FittedRecommender:
         """Open the folder; once more if it was replaced meanwhile."""
         while True:
             before = self._stamp()

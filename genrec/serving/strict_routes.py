@@ -9,9 +9,9 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
+from genrec.common.strict_json import parse_json
 from genrec.serving.refusals import Refusal
-from genrec.strict_json import parse_json
 
 __all__ = ["StrictRoute"]
 

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 
 __all__ = ["VARIABLE", "Tokens", "check_address"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genrec.decoding import Trie
-    from genrec.recommender import GenerativeRecommender
+    from genrec.recommender.fitted_recommender import FittedRecommender
 
 __all__ = ["below", "parse_prefix"]
 
@@ -38,7 +38,7 @@ def parse_prefix(words: str) -> tuple[int, ...]:
 
 
 def below(
-    recommender: GenerativeRecommender, prefix: Sequence[int], k: int, skip: int = 0
+    recommender: FittedRecommender, prefix: Sequence[int], k: int, skip: int = 0
 ) -> dict[str, Any]:
     """Describe a prefix of a semantic ID and its children, those with most items first.
 
@@ -87,7 +87,7 @@ def _node(trie: Trie, prefix: Sequence[int]) -> Tensor:
     return node
 
 
-def _child(recommender: GenerativeRecommender, code: int, low: int, high: int) -> dict[str, Any]:
+def _child(recommender: FittedRecommender, code: int, low: int, high: int) -> dict[str, Any]:
     catalog = recommender.catalog
     places = recommender.trie.leaf_item[low : min(high, low + _TITLES)].tolist()
     return {

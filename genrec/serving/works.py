@@ -12,15 +12,17 @@ batch gives, bit for bit, what `recommend` gives for the same histories.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from genrec.errors import DataError
-from genrec.request import Request
-from genrec.serving.batching import Work
-from genrec.titles import WritingSettings
+from genrec.common.errors import DataError
+from genrec.recommender.recommend import recommend
+from genrec.recommender.request import Request, read_histories
+from genrec.recommender.titles import WritingSettings, write_titles
+from genrec.serving.gathering import Work
 
 if TYPE_CHECKING:
-    from genrec.recommender import GenerativeRecommender
+    from genrec.recommender.fitted_recommender import FittedRecommender
     from genrec.serving.bodies import Asking, Recommend, Search, Titles
     from genrec.serving.snapshots import Snapshot
 
@@ -69,8 +71,8 @@ def recommend_work(body: Recommend, histories: list[list[str]], snapshot: Snapsh
     key = (snapshot.number, asked, None if shared else body.k)
 
     def answer(rows: list[tuple[list[str], int]]) -> list[Any]:
-        options = request.options() | {"k": max(k for _, k in rows)}
-        found = recommender.recommend([history for history, _ in rows], **options)
+        widest = replace(request, k=max(k for _, k in rows))
+        found = recommend(recommender, [history for history, _ in rows], widest)
         return [items[:k] for items, (_, k) in zip(found, rows, strict=True)]
 
     rows = tuple((history, body.k) for history in histories)
@@ -82,7 +84,9 @@ def titles_work(body: Titles, histories: Sequence[list[str]], snapshot: Snapshot
     settings = WritingSettings(mode=body.mode, seed=body.seed)
 
     def answer(rows: list[list[str]]) -> list[Any]:
-        return list(snapshot.recommender.generate_titles(rows, body.n, settings))
+        recommender = snapshot.recommender
+        indices = read_histories(rows, recommender.catalog)
+        return list(write_titles(recommender, indices, body.n, settings))
 
     return Work(tuple(histories), answer)
 
@@ -96,7 +100,7 @@ def search_work(query: Search, snapshot: Snapshot) -> Work:
     return Work((query.q,), answer, ("search", snapshot.number, query.k))
 
 
-def _narrowest(recommender: GenerativeRecommender) -> int:
+def _narrowest(recommender: FittedRecommender) -> int:
     """Most items that are found without a wider search."""
     beams = recommender.settings.search.beams
     return min(beams) if isinstance(beams, tuple) else beams

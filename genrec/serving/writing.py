@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from genrec.common.errors import DataError
 from genrec.data import Catalog
-from genrec.errors import DataError
 from genrec.serving.bodies import CatalogChange, Items
 from genrec.serving.reading import ItemPath, problems
 from genrec.serving.refusals import Refusal

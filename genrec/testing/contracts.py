@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genrec.errors import InputError, RecommenderError
+from genrec.common.errors import InputError, RecommenderError
 from genrec.semantic_ids.base import ItemTokenizer
 
 __all__ = ["ItemTokenizerContract", "clustered_vectors"]

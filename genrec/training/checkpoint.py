@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.training.sharding import like, whole
 
 __all__ = ["Checkpoints"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genrec.errors import ConfigError
+from genrec.common.errors import ConfigError
 from genrec.training.sharding import refuse_engines, shard, wants_shards, without_own_wrapping
 
 if TYPE_CHECKING:

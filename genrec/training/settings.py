@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 
-__all__ = ["TrainingSettings"]
+__all__ = ["JointSettings", "TrainingSettings", "without_retired"]
 
 
 class TrainingSettings(Settings):
@@ -28,9 +28,6 @@ class TrainingSettings(Settings):
     """With `tasks`, what a token of words counts in the loss; an item, with all its codes, counts 1."""
     max_items: int = Field(20, ge=1)
     """Longest history, in items; longer ones are cut into windows for training."""
-    code_noise: float = Field(0.0, ge=0, le=1)
-    """Share of a history's items that training writes with the codes of a near neighbour, drawn anew in each
-    epoch (see `code_noise`); targets stay."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak of AdamW's rate: linear warm-up, a plateau, linear decay to zero."""
     warmup_steps: int = Field(200, ge=0)
@@ -56,3 +53,24 @@ class TrainingSettings(Settings):
     """Least time between two checkpoints."""
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Where losses, rates and throughput go as well, as accelerate names it."""
+
+
+class JointSettings(Settings):
+    """How several catalogs are trained on together."""
+
+    temperature: float = Field(2.0, ge=1)
+    """A catalog of n batches gives a share of training proportional to n ** (1 / temperature): 1 leaves sizes
+    as they are, more helps the small."""
+
+
+RETIRED = ("code_noise",)
+"""Settings of training that folders of earlier versions hold, and that nothing reads any more."""
+
+
+def without_retired(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a saved folder, less those of training that are no more."""
+    training = settings.get("training")
+    if not isinstance(training, dict):
+        return settings
+    kept = {name: value for name, value in training.items() if name not in RETIRED}
+    return settings | {"training": kept}

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 
 __all__ = [
     "gather_into",

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec.common.errors import DataError, InputError
 from genrec.data import Catalog, Condition
-from genrec.errors import DataError, InputError
 
 COLUMNS = {
     "title": ["[New] Tent", "12", None, "Rope"],

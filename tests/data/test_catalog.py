@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from genrec.common.errors import DataError
 from genrec.data import Catalog, CatalogColumns, ItemTemplate
-from genrec.errors import DataError
 
 
 def shop(**columns: list[object]) -> Catalog:

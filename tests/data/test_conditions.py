@@ -1,7 +1,7 @@
 import pytest
 
+from genrec.common.errors import InputError
 from genrec.data import Condition
-from genrec.errors import InputError
 
 
 @pytest.mark.parametrize(

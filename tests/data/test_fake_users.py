@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from bench.fake_users import FakeUserAttack, fake_histories, poisoned
 from genrec import FitSettings
 from genrec.data import SyntheticShop, generate
 from genrec.data.fake_users import FakeUserSettings, Suspicion
 from genrec.data.histories import Histories
 from genrec.data.kept_split import KeptSplit
 from genrec.data.split import leave_one_out
-from genrec.testing.fake_users import FakeUserAttack, fake_histories, poisoned
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec.common.errors import DataError
 from genrec.data import Catalog, InteractionColumns, Interactions, LogPolicy
-from genrec.errors import DataError
 
 ITEMS = ["0012", "12", "B", "C"]
 # user, item, time: ties within u1, time goes back within u2, users interleaved

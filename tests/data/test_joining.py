@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
+from genrec.common.errors import DataError
 from genrec.data import Catalog
 from genrec.data.joining import join_items
-from genrec.errors import DataError
 
 
 def catalog_of(**columns):

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec.common.errors import DataError
 from genrec.data import Catalog, Histories, Interactions
 from genrec.data.kept_split import KeptSplit
-from genrec.errors import DataError
-from genrec.recommender_files import read_log, write_log
-from genrec.settings import SplitSettings
+from genrec.data.split_settings import SplitSettings
+from genrec.recommender.tables import read_log, write_log
 
 N = 8
 PROTOCOLS = [

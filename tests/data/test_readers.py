@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from genrec.common.errors import DataError
 from genrec.data.readers import ReadReport, nearest, open_rows, read_table
-from genrec.errors import DataError
 
 ROWS = [
     {"item_id": "0012", "title": 'Tent, "large"', "brand": "Å & B"},

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec.common.errors import DataError
 from genrec.data import (
     Cases,
     Catalog,
@@ -18,7 +19,6 @@ from genrec.data import (
     user_holdout,
 )
 from genrec.data.split import with_fewer_users
-from genrec.errors import DataError
 
 N = 12
 

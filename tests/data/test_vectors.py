@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.config import load_settings
+from genrec.common.config import load_settings
+from genrec.common.errors import ConfigError, DataError
 from genrec.data import Catalog
 from genrec.data.vectors import VectorFile, read_vectors, unit_rows, vectors_setting
-from genrec.errors import ConfigError, DataError
-from genrec.settings import FitSettings
+from genrec.recommender.settings import FitSettings
 
 IDS = ["a", "b", "c", "d"]
 ROWS = np.array([[3, 4, 0], [0, 0, 2], [1, 0, 0], [0, 5, 12]], np.float32)

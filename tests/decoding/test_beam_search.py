@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import Gemma3Config
 
+from genrec.common.errors import ConfigError, InputError
 from genrec.decoding import BeamSearch, BeamSettings, Trie
 from genrec.decoding.readers import Replay, SharedCache
-from genrec.errors import ConfigError, InputError
 from genrec.language_model.attention_masks import SlidingWindow
 from genrec.language_model.vocabulary import CodeVocabulary
 from genrec.testing.fakes import ARCHITECTURES, CACHELESS, TinyCatalog, tiny_causal_lm

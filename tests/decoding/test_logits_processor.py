@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from transformers import LogitsProcessorList
 
+from genrec.common.errors import InputError
 from genrec.decoding.logits_processor import CatalogLogitsProcessor
 from genrec.decoding.trie import Trie
-from genrec.errors import InputError
 from genrec.language_model.vocabulary import CodeVocabulary
 from genrec.testing.fakes import ARCHITECTURES, TinyCatalog, tiny_causal_lm
 

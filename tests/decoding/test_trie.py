@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec.common.errors import InputError, RecommenderError
 from genrec.decoding import LeafFilter, Trie
-from genrec.errors import InputError, RecommenderError
 from genrec.testing.fakes import TinyCatalog
 
 catalogs = st.builds(

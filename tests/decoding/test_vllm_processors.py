@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from genrec.common.errors import InputError, RecommenderError
 from genrec.decoding.vllm_requests import check_request, open_catalog, wants_item
-from genrec.errors import InputError, RecommenderError
 from genrec.language_model.vocabulary import CodeVocabulary
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
 

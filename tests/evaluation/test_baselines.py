@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from genrec.common.errors import DataError, InputError
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError, InputError
 from genrec.evaluation import Protocol, audit, evaluate
 from genrec.evaluation import ranking as ranking_module
 from genrec.evaluation.baselines import (

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from genrec.config import validate
-from genrec.errors import ConfigError
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError
 from genrec.evaluation import bootstrap as module
 from genrec.evaluation.bootstrap import Bootstrap, confidence_intervals
 from genrec.evaluation.metrics import ndcg, recall

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from genrec.common.errors import DataError, InputError
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError, InputError
 from genrec.evaluation import Bootstrap, Evaluation, Protocol, Ranking, compare, evaluate
 from genrec.evaluation.protocol import hash_cases
 from genrec.evaluation.report import markdown_table, rich_table

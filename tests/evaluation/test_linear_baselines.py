@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.evaluation import audit
 from genrec.evaluation.baselines import Ease, EaseConfig, ItemKNN, ItemKNNConfig, Recency
 from genrec.evaluation.baselines.item_knn import cosines, user_items

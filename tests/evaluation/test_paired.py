@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.evaluation import (
     Bootstrap,
     CaseResults,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.evaluation import ranking as module
 from genrec.evaluation.ranking import Ranking, chunks, rank_chunks
 

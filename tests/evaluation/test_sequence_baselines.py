@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from genrec.common.errors import ConfigError
 from genrec.data.histories import Histories
-from genrec.errors import ConfigError
 from genrec.evaluation import audit
 from genrec.evaluation.baselines.bert4rec import BERT4Rec, BERT4RecConfig
 from genrec.evaluation.baselines.hstu import HSTU, HSTUConfig
@@ -178,7 +178,7 @@ def test_ranking_does_not_depend_on_dropout(histories):
 
 
 def test_heads_must_divide_the_width():
-    from genrec.config import validate
+    from genrec.common.config import validate
 
     with pytest.raises(ConfigError, match="width = 10 must be a multiple of heads = 4"):
         validate(SequenceConfig, {"width": 10, "heads": 4}, "options")

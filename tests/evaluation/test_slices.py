@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from genrec.common.errors import InputError
 from genrec.data import Catalog, Interactions, cold_items, leave_one_out, temporal, user_holdout
 from genrec.data.histories import Cases, Histories
 from genrec.data.split import same_time
-from genrec.errors import InputError
 from genrec.evaluation import Context, Protocol, Ranking, evaluate, slices
 from genrec.evaluation.report import shown_metrics
 from genrec.evaluation.slices import head_items, slices_of

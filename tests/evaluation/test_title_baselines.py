@@ -6,17 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from genrec.common.errors import DataError, InputError
 from genrec.data import Catalog
 from genrec.data.histories import Cases, Histories
-from genrec.errors import DataError, InputError
 from genrec.evaluation import title_baselines
-from genrec.evaluation.title_baselines import (
+from genrec.evaluation.titles.baselines import (
     choose_title_length,
     last_titles,
     shortened,
     top_item_titles,
 )
-from genrec.evaluation.title_metrics import BleuSettings, bleu_statistics, corpus_bleu
+from genrec.evaluation.titles.metrics import BleuSettings, bleu_statistics, corpus_bleu
 
 
 def catalog_of(*titles):

@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError, DataError, InputError, MissingExtraError
 from genrec.data import Catalog
 from genrec.data.histories import Cases, Histories
-from genrec.errors import ConfigError, DataError, InputError, MissingExtraError
 from genrec.evaluation.bootstrap import Bootstrap
-from genrec.evaluation.title_evaluation import (
+from genrec.evaluation.titles.evaluation import (
     TitleSettings,
     TitleTargets,
     bleu_difference,
     evaluate_titles,
 )
-from genrec.evaluation.title_metrics import (
+from genrec.evaluation.titles.metrics import (
     BleuSettings,
     bleu_of_sums,
     bleu_statistics,
@@ -36,7 +36,7 @@ from genrec.evaluation.title_metrics import (
     rouge_l,
     title_words,
 )
-from genrec.evaluation.title_report import compare_titles
+from genrec.evaluation.titles.report import compare_titles
 
 TARGETS = [
     "Acme red tent for two people, 2 kg",

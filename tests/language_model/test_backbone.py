@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.common.errors import InputError, RecommenderError
 from genrec.data.histories import Histories
-from genrec.errors import InputError, RecommenderError
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import CodeVocabulary, LanguageModel, LanguageModelSettings, LevelHead
 from genrec.language_model.vocabulary import code_geometry
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
-from genrec.training import NextItemLoss, TrainingSettings, train
+from genrec.training import TrainingSettings, train
 
 CATALOG = TinyCatalog.random(12, (4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)

@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec import FitSettings
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, BeamSettings
 from genrec.decoding.readers import Replay, SharedCache
-from genrec.errors import ConfigError
-from genrec.fit_steps import history_source
+from genrec.fitting.objectives.batches import HistoryBatch, pad_items
+from genrec.fitting.objectives.next_item import NextItemLoss
+from genrec.fitting.steps import history_source
 from genrec.language_model import LanguageModel, LanguageModelSettings, item_attention
 from genrec.language_model.item_attention import BidirectionalInputs, require_masks
 from genrec.testing.fakes import CACHELESS, TinyCatalog, save_tiny_pretrained, tiny_causal_lm
-from genrec.training import CodeNeighbors, NextItemLoss, TrainingSettings
-from genrec.training.batches import HistoryBatch, pad_items
+from genrec.training import CodeNeighbors, TrainingSettings
 
 CATALOG = TinyCatalog.random(20, (5, 4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.common.errors import RecommenderError
 from genrec.decoding import BeamSearch, BeamSettings
 from genrec.decoding.readers import Replay, SharedCache
-from genrec.errors import RecommenderError
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.item_inputs import ItemInputs, ItemProjection, plain_inputs
 from genrec.language_model.vocabulary import CodeVocabulary
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
-from genrec.training import NextItemLoss
 
 CATALOG = TinyCatalog.random(20, (5, 4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32)

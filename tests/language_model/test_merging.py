@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from genrec.common.errors import InputError
 from genrec.decoding import BeamSearch, BeamSettings
-from genrec.errors import InputError
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import ARCHITECTURES
 

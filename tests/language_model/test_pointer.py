@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from genrec.errors import ConfigError, RecommenderError
+from genrec.common.errors import ConfigError, RecommenderError
+from genrec.fitting.objectives.next_item import NextItemLoss
+from genrec.fitting.objectives.pointer_loss import PointerLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.likeness import Likeness, unit_vectors
 from genrec.language_model.pointer import Pointer
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import NextItemLoss
-from genrec.training.pointing import PointerLoss
 
 VECTORS = np.random.default_rng(3).normal(size=(20, 6)).astype(np.float32)
 WORDS = csr_matrix(np.eye(20, dtype=np.float32)[np.arange(20) // 2])

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from genrec import Catalog, FitSettings
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError, DataError
 from genrec.data.item_text import ItemTemplate
-from genrec.errors import ConfigError, DataError
 from genrec.language_model import CodeVocabulary
 from genrec.language_model.prompts import ItemWords, Renderer
 from genrec.language_model.tasks import PromptSettings, Task, builtin_tasks

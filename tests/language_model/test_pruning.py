@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.pruning import kept_layers, layer_count, prune_layers
 from genrec.testing.fakes import ARCHITECTURES, tiny_causal_lm

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from genrec.errors import ConfigError, MissingExtraError
+from genrec.common.errors import ConfigError, MissingExtraError
 from genrec.language_model import LanguageModelSettings, pretrained
 from genrec.language_model.tuning import code_rows
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from genrec.errors import RecommenderError
+from genrec.common.errors import RecommenderError
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import ARCHITECTURES, TinyCatalog, save_tiny_pretrained, tiny_causal_lm
 

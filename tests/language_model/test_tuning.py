@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from genrec.errors import ConfigError, InputError, RecommenderError
+from genrec.common.errors import ConfigError, InputError, RecommenderError
 from genrec.language_model import LanguageModelSettings, LevelHead
 from genrec.language_model.tuning import code_rows
 from genrec.testing.fakes import ARCHITECTURES
@@ -191,7 +191,7 @@ def test_level_logits_equal_the_models_own(lab, bases, tmp_path, architecture, t
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
-    from genrec.config import validate
+    from genrec.common.config import validate
 
     with pytest.raises(ConfigError, match=message):
         validate(LanguageModelSettings, settings, source="options")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.errors import ConfigError
+from genrec.common.errors import ConfigError
 from genrec.semantic_ids import RQVAE, RQKMeans, RQKMeansSettings, RQVAESettings
 from genrec.semantic_ids.codebooks import CodebookSettings
 from genrec.semantic_ids.letter import Alignment, CodeGroups, diversity_loss
@@ -183,7 +183,7 @@ def test_a_folder_from_before_the_linear_maps_still_loads(vectors, tmp_path):
 
 def test_align_without_anyone_to_align_is_refused():
     from genrec import FitSettings
-    from genrec.config import validate
+    from genrec.common.config import validate
 
     with pytest.raises(ConfigError, match="rqvae"):
         validate(FitSettings, {"collaborative": {"mode": "align"}}, source="test")

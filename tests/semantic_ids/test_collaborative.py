@@ -7,9 +7,10 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from genrec import FitSettings
+from genrec.common.errors import InputError, RecommenderError
 from genrec.data import SyntheticShop, generate, leave_one_out
 from genrec.data.histories import Histories
-from genrec.errors import InputError, RecommenderError
+from genrec.recommender.vectorizer import Vectorizer
 from genrec.semantic_ids.building import fit_any
 from genrec.semantic_ids.collaborative import (
     CollaborativeSettings,
@@ -20,7 +21,6 @@ from genrec.semantic_ids.collaborative import (
     normalised,
 )
 from genrec.semantic_ids.graph import propagated
-from genrec.vectorizer import Vectorizer
 
 GROUPS = np.arange(40) % 4  # items of one group are bought together, whatever their texts say
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.semantic_ids import last_level
 from genrec.semantic_ids import nearest_free as nearest_free_module
 from genrec.semantic_ids.collisions import resolve

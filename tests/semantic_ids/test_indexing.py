@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
+from genrec.common.errors import DataError, InputError, RecommenderError
 from genrec.data import Catalog, Interactions, leave_one_out, temporal, user_holdout
 from genrec.data.histories import Histories
-from genrec.errors import DataError, InputError, RecommenderError
 from genrec.semantic_ids import AnyItemTokenizerSettings
 from genrec.semantic_ids.building import (
     build_semantic_ids,

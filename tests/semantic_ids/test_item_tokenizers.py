@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from genrec.errors import RecommenderError
+from genrec.common.errors import RecommenderError
 from genrec.semantic_ids import AnyItemTokenizerSettings, load_item_tokenizer, make_item_tokenizer
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.fsq import FSQ, FSQSettings, GridAutoencoder

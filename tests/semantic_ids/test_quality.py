@@ -6,8 +6,8 @@ from math import log2
 import numpy as np
 import pytest
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.semantic_ids import RQKMeans, SemanticIds
 from genrec.semantic_ids.quality import Moves, collisions, level_usage, quality
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError, InputError
 from genrec.data.histories import Histories
-from genrec.errors import ConfigError, InputError
 from genrec.semantic_ids import QualityGate, RQKMeans, RQKMeansSettings, SemanticIds
 from genrec.semantic_ids.quality import quality
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.semantic_ids import RQKMeans, RQKMeansSettings, SemanticIds
 
 POLICIES = ["extra_level", "nearest_free", "sinkhorn"]

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from genrec.serving.batching import Batcher, Work
+from genrec.serving.gathering import Batcher, Work
 from genrec.serving.refusals import Refusal
 from genrec.serving.settings import ServeSettings
 

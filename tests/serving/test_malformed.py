@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from genrec.errors import InputError
-from genrec.strict_json import MAX_DEPTH, parse_json
+from genrec.common.errors import InputError
+from genrec.common.strict_json import MAX_DEPTH, parse_json
 
 JSON = {"Content-Type": "application/json"}
 RECOMMEND = {

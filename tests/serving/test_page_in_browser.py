@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from genrec.data import Catalog
-from genrec.nearest_items import NearestItem
-from genrec.titles import WrittenTitle
+from genrec.recommender.nearest_items import NearestItem
+from genrec.recommender.titles import WrittenTitle
 
 from .conftest import TOKEN, Stand, listening
 

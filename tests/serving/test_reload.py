@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from genrec import FitSettings, GenerativeRecommender
+from genrec.common.errors import RecommenderError
 from genrec.data import SyntheticShop, generate
-from genrec.errors import RecommenderError
 from genrec.serving.app import create_app
 from genrec.serving.settings import ServeSettings
 from genrec.serving.snapshots import Shelf, catalog_hash

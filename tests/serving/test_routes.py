@@ -10,11 +10,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from genrec import GenerativeRecommender
+from genrec.common.errors import InputError
 from genrec.data import Catalog
-from genrec.errors import InputError
-from genrec.nearest_items import NearestItem
+from genrec.recommender.nearest_items import NearestItem
+from genrec.recommender.titles import WrittenTitle
 from genrec.serving.snapshots import Snapshot, catalog_hash
-from genrec.titles import WrittenTitle
 
 from .conftest import BEARER, TOKEN, Change, Stand, plain
 

@@ -201,7 +201,7 @@ def test_signals_are_given_back(monkeypatch, recommender):
     monkeypatch.setattr(server, "_run", lambda *_: _nothing())
     monkeypatch.setattr(server, "log_as_json", lambda: None)
     opened = SimpleNamespace(from_pretrained=lambda *_, **__: recommender)
-    monkeypatch.setattr("genrec.recommender.GenerativeRecommender", opened)
+    monkeypatch.setattr("genrec.generative_recommender.GenerativeRecommender", opened)
     server.serve("folder", server.ServeSettings(port=0), server.Tokens())
     gc.unfreeze()
     assert signal.getsignal(signal.SIGTERM) is before

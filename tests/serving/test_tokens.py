@@ -5,7 +5,7 @@ import hmac
 import pytest
 from starlette.testclient import TestClient
 
-from genrec.errors import InputError
+from genrec.common.errors import InputError
 from genrec.serving import tokens as module
 from genrec.serving.tokens import Tokens, check_address
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from genrec.errors import GenrecError
+from bench.changes import Changer, Seen, Version
+from genrec.common.errors import GenrecError
 from genrec.testing import changes
-from genrec.testing.changes import Changer, Seen, Version
 
 CATALOGS = {"a": frozenset({"P1", "P2"}), "b": frozenset({"P2", "P3"})}
 

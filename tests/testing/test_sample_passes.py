@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.sample_passes import SampleLoss, SampleSource, fresh_model
 from genrec.data.histories import Histories
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
-from genrec.testing.sample_passes import SampleLoss, SampleSource, fresh_model
-from genrec.training import NextItemLoss, TrainingSettings
+from genrec.training import TrainingSettings
 from genrec.training.sources import Part
 
 SIZES = (4, 5)

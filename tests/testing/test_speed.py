@@ -11,21 +11,21 @@ import pytest
 import torch
 from yaml import safe_load as load_yaml
 
+from bench.speed import machine, plan, results
+from bench.speed.contenders import CALLBACK, PREFILL, VOCABULARY, Contender, contenders
+from bench.speed.filtering import Filters
+from bench.speed.indexing import ConstraintStep, walk
+from bench.speed.machine import measure_rates
+from bench.speed.plan import SpeedPlan
+from bench.speed.plots import growth, plot_growth, require_matplotlib
+from bench.speed.race import Timing, interleaved, race
+from bench.speed.results import Results
+from bench.speed.roofline import ModelCost, Rates, repeated_cost, roofline, rows_share
+from bench.speed.searching import invalid_rate, overlap, same_lists
+from bench.speed.tables import markdown
+from bench.speed.workload import ModelShape, Stage, Workload, random_codes, random_model
+from genrec.common.errors import ConfigError, InputError, MissingExtraError
 from genrec.decoding import Trie
-from genrec.errors import ConfigError, InputError, MissingExtraError
-from genrec.testing.speed import machine, plan, results
-from genrec.testing.speed.contenders import CALLBACK, PREFILL, VOCABULARY, Contender, contenders
-from genrec.testing.speed.filtering import Filters
-from genrec.testing.speed.indexing import ConstraintStep, walk
-from genrec.testing.speed.machine import measure_rates
-from genrec.testing.speed.plan import SpeedPlan
-from genrec.testing.speed.plots import growth, plot_growth, require_matplotlib
-from genrec.testing.speed.race import Timing, interleaved, race
-from genrec.testing.speed.results import Results
-from genrec.testing.speed.roofline import ModelCost, Rates, repeated_cost, roofline, rows_share
-from genrec.testing.speed.searching import invalid_rate, overlap, same_lists
-from genrec.testing.speed.tables import markdown
-from genrec.testing.speed.workload import ModelShape, Stage, Workload, random_codes, random_model
 
 EVAL = Path(__file__).resolve().parents[2] / "eval"
 TINY = ModelShape(width=16, layers=2, heads=2, key_value_heads=1, head_dim=8, inner=24)
@@ -214,7 +214,7 @@ def test_where_only_one_call_fits_that_one_counts():
 
 def test_no_dictionary_of_ten_million_items(monkeypatch):
     stage = Stage.build(SMALL, TINY, "cpu")
-    monkeypatch.setattr("genrec.testing.speed.contenders.CALLBACK_ITEMS", 59)
+    monkeypatch.setattr("bench.speed.contenders.CALLBACK_ITEMS", 59)
     reasons = {rival.name: rival.impossible for rival in contenders(stage, Rates(1e12, 1e12))}
     assert reasons.pop(CALLBACK) == "the callback needs a Python dictionary of 60 items"
     assert set(reasons.values()) == {None}
@@ -222,7 +222,7 @@ def test_no_dictionary_of_ten_million_items(monkeypatch):
 
 HOLD_AND_LET_GO = """
 import numpy as np
-from genrec.testing.speed.machine import peak_memory
+from bench.speed.machine import peak_memory
 for size in (200 << 20, 1):
     with peak_memory("cpu") as peak:
         np.ones(size, np.uint8)

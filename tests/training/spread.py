@@ -13,11 +13,14 @@ import torch
 from safetensors.torch import save_file
 
 from genrec.data.histories import Histories
+from genrec.fitting.objectives.histories import HistorySource
+from genrec.fitting.objectives.next_item import NextItemLoss
+from genrec.fitting.objectives.packing import stack
+from genrec.fitting.objectives.task_loss import TaskLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.prompts import Example
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import HistorySource, NextItemLoss, TaskLoss, TrainingSettings, train
-from genrec.training.packing import stack
+from genrec.training import TrainingSettings, train
 from genrec.training.sources import share
 
 CATALOG = TinyCatalog.random(12, (4, 3), seed=2)

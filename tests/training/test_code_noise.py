@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec import FitSettings
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError, InputError
 from genrec.data.histories import Histories
 from genrec.decoding import Trie
-from genrec.errors import ConfigError, InputError
-from genrec.preferring import PreferringSettings
+from genrec.fitting.objectives.histories import HistorySource
+from genrec.fitting.prefer import PreferringSettings
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import CodeNeighbors, HistorySource, TrainingSettings
+from genrec.training import CodeNeighbors, TrainingSettings
 from genrec.training.sources import Part
 
 CATALOG = TinyCatalog.random(300, (40, 6, 4), seed=3)

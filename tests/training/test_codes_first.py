@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from genrec import FitSettings
-from genrec.config import validate
+from genrec.common.config import validate
+from genrec.common.errors import ConfigError, InputError
 from genrec.data.histories import Histories
-from genrec.errors import ConfigError, InputError
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
-from genrec.training import NextItemLoss, TrainingSettings, train
+from genrec.training import TrainingSettings, train
 
 CATALOG = TinyCatalog.random(12, (4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)

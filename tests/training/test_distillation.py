@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
 from genrec.decoding.scores import child_log_probabilities
-from genrec.errors import InputError
+from genrec.fitting.objectives.batches import pad_items
+from genrec.fitting.objectives.distillation import (
+    DistillationLoss,
+    DistillationSettings,
+    code_logits,
+    divergence,
+    matched_depths,
+)
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.pruning import prune_layers
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
-from genrec.training import (
-    DistillationLoss,
-    DistillationSettings,
-    NextItemLoss,
-    TrainingSettings,
-    train,
-)
-from genrec.training.batches import pad_items
-from genrec.training.distillation import code_logits, divergence, matched_depths
+from genrec.training import TrainingSettings, train
 
 CATALOG = TinyCatalog.random(12, (3, 3, 2), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from genrec.data.histories import Histories
+from genrec.fitting.objectives.histories import HistorySource
+from genrec.fitting.objectives.joint import JointLoss, JointSource, shares
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import HistorySource, JointLoss, JointSource, NextItemLoss, TrainingSettings
-from genrec.training.joint import shares
+from genrec.training import TrainingSettings
 from genrec.training.sources import Part
 
 SETTINGS = TrainingSettings(batch_items=12, max_items=5)

@@ -8,10 +8,16 @@ import torch
 
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, BeamSettings
+from genrec.fitting.objectives.preference import (
+    Choices,
+    ChoiceSource,
+    PreferenceLoss,
+    PreferenceSettings,
+    preference_loss,
+)
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import PreferenceLoss, PreferenceSettings, TrainingSettings, train
-from genrec.training.preference import Choices, ChoiceSource, preference_loss
+from genrec.training import TrainingSettings, train
 from genrec.training.sources import Part
 
 CATALOG = TinyCatalog.random(12, (3, 3, 2), seed=2)

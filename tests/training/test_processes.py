@@ -13,13 +13,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
+from genrec.fitting.objectives.histories import HistorySource
 from genrec.testing.fakes import save_tiny_pretrained
 from genrec.training.processes import Processes, wait_for_all
 from genrec.training.settings import TrainingSettings
 from genrec.training.sharding import shard
-from genrec.training.sources import HistorySource, Part
+from genrec.training.sources import Part
 
 WORDS = [
     "data.shop.items=60",

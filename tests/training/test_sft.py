@@ -6,13 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec.common.errors import ConfigError, InputError
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, BeamSettings
-from genrec.errors import ConfigError, InputError
+from genrec.fitting.objectives.batches import epoch_batches, pad_items, windows
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
-from genrec.training import NextItemLoss, TrainingSettings, train
-from genrec.training.batches import epoch_batches, pad_items, windows
+from genrec.training import TrainingSettings, train
 
 SMALL = LanguageModelSettings.model_validate(
     {"compact": {"width": 16, "layers": 1, "heads": 2, "dropout": 0.1}}

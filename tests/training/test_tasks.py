@@ -8,12 +8,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from genrec.data.histories import Histories
+from genrec.fitting.objectives.batches import pad_items
+from genrec.fitting.objectives.next_item import NextItemLoss
+from genrec.fitting.objectives.packing import first_fit, packs, stack
+from genrec.fitting.objectives.task_loss import TaskLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.language_model.prompts import Example
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
-from genrec.training import NextItemLoss, TaskLoss, packs
-from genrec.training.batches import pad_items
-from genrec.training.packing import first_fit, stack
 
 CATALOG = TinyCatalog.random(12, (4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)

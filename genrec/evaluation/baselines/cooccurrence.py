@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.data.histories import Histories
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.recency import Recency, recency_weights

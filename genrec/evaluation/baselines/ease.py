@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.evaluation.baselines.item_knn import user_items
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.recency import Recency, recency_weights

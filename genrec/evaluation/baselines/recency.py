@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.data.histories import Histories
 from genrec.evaluation.selection import rows
 

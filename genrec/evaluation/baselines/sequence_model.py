@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 from genrec.data.histories import Histories
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.ranking import Ranking, rank_chunks

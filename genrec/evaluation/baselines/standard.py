@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.repeat_last import RepeatLast

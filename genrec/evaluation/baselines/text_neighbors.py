@@ -7,16 +7,16 @@ approaches in automatic text retrieval (1988).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.config import Settings
+from genrec.common.config import Settings
+from genrec.common.errors import DataError
 from genrec.data.histories import Histories
-from genrec.errors import DataError
+from genrec.data.words import WORD, tfidf_words
 from genrec.evaluation.baselines.recency import Recency, recency_weights
 from genrec.evaluation.baselines.text_graph import nearest_graph
 from genrec.evaluation.ranking import Ranking, rank_chunks
@@ -24,11 +24,8 @@ from genrec.evaluation.selection import top_k
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
-__all__ = ["TextNeighbors", "TextNeighborsConfig", "tfidf_words"]
-
-WORD = re.compile(r"(?u)\b\w\w+\b")
+__all__ = ["TextNeighbors", "TextNeighborsConfig"]
 
 
 class TextNeighborsConfig(Settings):
@@ -104,14 +101,3 @@ class TextNeighbors:
     def graph(self, neighbors: int) -> csr_matrix:
         """Each item's nearest others, `(N, N)` (see `genrec.evaluation.baselines.text_graph`)."""
         return nearest_graph(self.vectors, neighbors)
-
-
-def tfidf_words(max_df: float | int = 1.0) -> TfidfVectorizer:
-    """What makes texts TF-IDF rows of length 1: lower-cased words, log counts, no stop list.
-
-    Args:
-        max_df: words in more texts are left out; a share of them, or a whole number.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True, max_df=max_df)

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
+from genrec.common.errors import InputError, RecommenderError
 from genrec.data.catalog import Catalog
-from genrec.data.split import Split
-from genrec.errors import InputError, RecommenderError
+from genrec.data.histories import Split
 from genrec.semantic_ids.base import as_codes
 from genrec.semantic_ids.indexing.names import (
     codes_of,

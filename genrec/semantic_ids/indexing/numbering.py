@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.common.errors import InputError
 from genrec.data.histories import Histories
-from genrec.errors import InputError
 from genrec.semantic_ids.indexing.settings import Order
 from genrec.semantic_ids.rows import number_buckets
 

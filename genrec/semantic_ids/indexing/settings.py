@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from genrec.config import Settings
+from genrec.common.config import Settings
 
 __all__ = [
     "AnyIndexingSettings",

@@ -1,0 +1,114 @@
+"""What the commands of `genrec` read: a recommender, catalogs and logs, words of an option."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genrec.cli.options import Dtype, Unknown
+from genrec.cli.output import log_lines
+from genrec.common.errors import InputError
+
+if TYPE_CHECKING:
+    from genrec.data import Catalog, Interactions
+    from genrec.generative_recommender import GenerativeRecommender
+
+__all__ = ["Columns", "open_recommender", "read_log", "read_shop", "shop_names", "split_ids"]
+
+
+def open_recommender(
+    folder: Path, device: str, dtype: Dtype = None, *, merged: bool = False
+) -> GenerativeRecommender:
+    """Open a recommender folder (see `GenerativeRecommender.from_pretrained`)."""
+    from genrec.generative_recommender import GenerativeRecommender
+
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "merged": merged}
+    return GenerativeRecommender.from_pretrained(folder, **options)
+
+
+def read_log(
+    source: Path, catalog: Catalog, columns: dict[str, str], policy: dict[str, Any]
+) -> Interactions:
+    """Read a click log, and say in the program's log what was read and dropped.
+
+    Args:
+        source: the file.
+        catalog: the items it may name.
+        columns: names of its columns (`genrec.data.InteractionColumns`).
+        policy: what to do with odd rows (`genrec.data.LogPolicy`).
+    """
+    from genrec.common.config import validate
+    from genrec.data import InteractionColumns, Interactions, LogPolicy
+
+    log = Interactions.read(
+        source,
+        catalog=catalog,
+        columns=validate(InteractionColumns, columns, source="options"),
+        policy=validate(LogPolicy, policy, source="options"),
+    )
+    log_lines([*log.report.lines(), f"{len(log.histories):,} users"])
+    return log
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a product table and its log are called, and which rows of the log are kept."""
+
+    item_id: str
+    title: str
+    user_id: str
+    log_item_id: str
+    timestamp: str
+    rating: str = "rating"
+    unknown_items: Unknown = Unknown.refuse
+    min_rating: float | None = None
+
+    def read_catalog(self, items: Path) -> Catalog:
+        """Read a product table, and say in the program's log what was read and dropped."""
+        from genrec.data import Catalog, CatalogColumns
+
+        catalog = Catalog.read(items, CatalogColumns(item_id=self.item_id, title=self.title))
+        log_lines(catalog.report.lines())
+        return catalog
+
+    def read_log(self, interactions: Path, catalog: Catalog) -> Interactions:
+        """Read a click log (see `read_log`)."""
+        columns = {"user_id": self.user_id, "timestamp": self.timestamp, "rating": self.rating}
+        columns["item_id"] = self.log_item_id
+        policy = {"unknown_items": self.unknown_items.value, "min_rating": self.min_rating}
+        return read_log(interactions, catalog, columns, policy)
+
+
+def read_shop(items: Path, interactions: Path, columns: Columns) -> tuple[Catalog, Interactions]:
+    """Read a product table and its log."""
+    catalog = columns.read_catalog(items)
+    return catalog, columns.read_log(interactions, catalog)
+
+
+def shop_names(items: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+    """A name for each of several product tables: as given, or the files' own, or their folders'.
+
+    Raises:
+        InputError: too many or too few are given, one is no name of a folder, or they are not distinct.
+    """
+    if names:
+        found = list(names)
+        if len(found) != len(items):
+            raise InputError(f"give a --name for each --items: {len(found)} for {len(items)}")
+    else:
+        found = [path.name.split(".")[0] for path in items]
+        if len(set(found)) < len(found):
+            found = [path.absolute().parent.name for path in items]
+    if len(set(found)) < len(found):
+        raise InputError(f"the catalogs need distinct names ({', '.join(found)}): give --name")
+    for name in found:
+        if not name or name != Path(name).name or name.startswith("."):
+            raise InputError(f"--name {name!r} cannot be the name of a folder")
+    return found
+
+
+def split_ids(words: str) -> list[str]:
+    """Item ids between commas, spaces around them dropped."""
+    return [word.strip() for word in words.split(",") if word.strip()]

@@ -1,0 +1,96 @@
+"""What the commands of `genrec` have in common: options, and how they are parsed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from genrec.common.errors import InputError
+
+__all__ = [
+    "Device",
+    "Dtype",
+    "Folder",
+    "ItemId",
+    "Json",
+    "KeepSeen",
+    "Mode",
+    "OnceCommand",
+    "Part",
+    "Timestamp",
+    "TopK",
+    "Unknown",
+    "UnknownItems",
+    "UserId",
+    "Where",
+]
+
+
+class Mode(StrEnum):
+    """How titles are written."""
+
+    beam = "beam"
+    sample = "sample"
+    grounded = "grounded"
+
+
+class Unknown(StrEnum):
+    """What to do with log rows whose item is not in the catalog."""
+
+    refuse = "refuse"
+    drop = "drop"
+
+
+class Where(StrEnum):
+    """What does the work of a batch."""
+
+    local = "local"
+    ray = "ray"
+
+
+class Part(StrEnum):
+    """Which cases to evaluate."""
+
+    valid = "valid"
+    test = "test"
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A recommender folder, made by 'genrec fit'.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Seen items may be recommended.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda …")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(
+        help="Precision of the language model: bfloat16 is up to 2.6 times as fast on a CPU that has it, and "
+        "ranks near ties otherwise.",
+        show_default="as it was trained",
+    ),
+]
+TopK = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
+UserId = Annotated[str, typer.Option(help="Name of the user id column.")]
+ItemId = Annotated[str, typer.Option(help="Name of the item id column.")]
+Timestamp = Annotated[str, typer.Option(help="Name of the time column.")]
+UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, where Typer would quietly take the last one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, after a look at which parameters occur."""
+        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in order:
+            if (
+                option.param_type_name == "option"
+                and not option.multiple
+                and order.count(option) > 1
+            ):
+                raise InputError(f"{option.opts[-1]} is given twice; keep one of the two")
+        return super().parse_args(ctx, args)

@@ -1,0 +1,57 @@
+"""Measurement of a recommender on the log it was fitted on, beside the standard baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from genrec.common.errors import InputError
+from genrec.evaluation.baselines import standard_baselines
+from genrec.evaluation.judge import Judge
+
+if TYPE_CHECKING:
+    from genrec.evaluation import Evaluation, Ranker
+    from genrec.recommender.fitted_recommender import FittedRecommender
+
+__all__ = ["judge_of", "measure"]
+
+
+def judge_of(
+    recommender: FittedRecommender,
+    split: Literal["valid", "test"] = "test",
+    ks: tuple[int, ...] = (5, 10),
+    exclude_seen: bool = True,
+) -> Judge:
+    """The judge of a recommender's own catalog, log and split.
+
+    Raises:
+        InputError: it has no log.
+    """
+    log = recommender.log
+    if not len(log):
+        raise InputError(
+            "the recommender has no log to be measured on: it was transferred without one; transfer it "
+            "again with --interactions"
+        )
+    return Judge(recommender.catalog, log, recommender.split, split, ks, exclude_seen)
+
+
+def measure(
+    recommender: FittedRecommender, judge: Judge | None = None, *, baselines: bool = False
+) -> tuple[Evaluation, list[Evaluation]]:
+    """Evaluate a recommender, and the standard baselines trained on the same training part.
+
+    Args:
+        recommender: what is measured.
+        judge: on what; None takes the recommender's own test.
+        baselines: whether the baselines are measured too.
+
+    Returns:
+        The recommender's evaluation, and the baselines' (empty unless asked for).
+    """
+    judge = judge_of(recommender) if judge is None else judge
+    rankers: list[Ranker] = [recommender]
+    if baselines:
+        texts = judge.catalog.texts(recommender.settings.template)
+        rankers += standard_baselines(judge.parts.train, len(judge.catalog), texts)
+    mine, *others = judge.measure(rankers)
+    return mine, others

@@ -37,7 +37,7 @@ def main(config: Config) -> None:
     """Measure every way, write and print."""
     require_file(config.out)
     given = GenerativeRecommender.from_pretrained(config.recommender)
-    split = given.settings.split.apply(given.log, given.settings.seed)
+    split = given.split
     cases = split.valid.draw(config.validation_users, seed=0)
     protocol = Protocol(name=given.settings.split.protocol, split="valid", ks=(10,))
     results = []

@@ -40,7 +40,7 @@ class Config(Settings):
 def main(config: Config) -> None:
     """Ask, rank, write, print."""
     recommender = GenerativeRecommender.from_pretrained(config.recommender, merged=True)
-    parts = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
+    parts = recommender.split
     queries = item_queries(recommender.catalog, config.column)
     given = parts.test if config.split == "test" else parts.valid
     given = first_items(parts, recommender.log) if config.first else given

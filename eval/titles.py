@@ -49,7 +49,7 @@ def main(config: Config) -> None:
     model = GenerativeRecommender.from_pretrained(
         config.recommender, device=config.device, merged=True
     )
-    split = model.settings.split.apply(model.log, model.settings.seed)
+    split = model.split
     cases = split.test if config.split == "test" else split.valid
     cases = cases.draw(config.most_cases, seed=0)
     ranking = model.rank(cases.histories, 1, exclude_seen=True).items

@@ -1,7 +1,8 @@
 """The shape of the project: what may import what, what ships, and what must not be there."""
 
 import ast
-import importlib.util
+import graphlib
+import importlib.machinery
 import subprocess
 import sys
 import zipfile
@@ -14,37 +15,20 @@ PACKAGE = ROOT / "genrec"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 RECIPE_FOLDERS = ("tokenizers", "train", "eval")
 RECIPES = sorted(path for folder in RECIPE_FOLDERS for path in (ROOT / folder).glob("*.py"))
+BENCH = sorted((ROOT / "eval/bench").rglob("*.py"))
 
-BASE = {"config", "errors", "program", "progress", "ray_workers", "strict_json"}
-MAY_IMPORT = {
-    "errors": set(),
-    "program": {"errors"},
-    "progress": set(),
-    "config": {"errors"},
-    "ray_workers": {"config", "errors"},
-    "strict_json": {"errors"},
-    "folder_safety": {"errors", "strict_json"},
-    "artifacts": BASE | {"folder_safety"},
-    "data": BASE,
-    "vector_cache": BASE | {"encoders"},
-    "encoders": BASE | {"vector_cache"},
-    "semantic_ids": BASE | {"data"},
-    "language_model": BASE | {"data", "semantic_ids"},
-    "evaluation": BASE | {"data"},
-    "decoding": BASE | {"language_model"},
-    # Training maximises the very probabilities that the search adds up: one definition, in decoding.
-    "training": BASE
-    | {"data", "semantic_ids", "language_model", "decoding.trie", "decoding.scores"},
-    "mixtures": BASE | {"data", "evaluation"},
-    "memory": BASE | {"data", "evaluation", "mixtures"},
-    "query": BASE | {"data", "evaluation"},
-    "settings": BASE
-    | {"data", "encoders", "semantic_ids", "language_model", "decoding", "training", "memory"}
-    | {"query"},
-}
-"""Part -> the parts (or modules of parts) it may import. Parts not named are the outer shell."""
-OUTERMOST = ("cli", "recipe", "testing")
-"""Parts that no other part may import."""
+FLOORS = (
+    {"cli"},
+    {"generative_recommender"},
+    {"fitting", "serving"},
+    {"recommender", "testing"},
+    {"decoding"},
+    {"language_model", "semantic_ids", "evaluation", "training"},
+    {"data", "encoders"},
+    {"common"},
+)
+"""Rooms of `genrec`, from the roof down: a room imports rooms of lower floors, and knows none beside it."""
+MOST_ENTRIES = 16
 
 
 def test_the_package_is_where_these_tests_look():
@@ -59,46 +43,114 @@ def module_name(path):
 NAMES = {module_name(path) for path in MODULES}
 
 
-def imports(path):
-    """Every module that a file imports, wherever in the file it does."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imports_of(source, known=NAMES):
+    """Every module that a source imports, wherever in it: in functions and for types alone too."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, "relative import"
             submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from {name if name in NAMES else node.module for name in submodules}
+            yield from {name if name in known else node.module for name in submodules}
 
 
-def inner_imports(path):
-    return {name.removeprefix("genrec.") for name in imports(path) if name.startswith("genrec.")}
+def imports(path):
+    return imports_of(path.read_text(encoding="utf-8"))
 
 
-def part_of(name):
-    return name.split(".")[0]
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in MODULES}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_arrows_never_turn_back(path):
-    if path.parent == PACKAGE and path.stem == "__init__":
-        return  # the front door names everything, lazily
-    part = part_of(module_name(path).removeprefix("genrec."))
-    allowed = MAY_IMPORT.get(part)
-    for name in inner_imports(path):
-        if part_of(name) == part:
-            continue
-        assert part_of(name) not in OUTERMOST, f"{path} imports genrec.{name}"
-        if allowed is not None:
-            assert part_of(name) in allowed or name in allowed, f"{path} imports genrec.{name}"
-    if part == "decoding":
-        assert "language_model.prompts" not in inner_imports(path)
+def import_graph(sources):
+    """Module -> the modules of `genrec` that it imports. The front door is left out: it names all, lazily."""
+    return {
+        name: {found for found in imports_of(source, sources) if found in sources} - {name}
+        for name, source in sources.items()
+        if name != "genrec"
+    }
+
+
+def upward(sources):
+    """Imports of a room that does not stand lower, as (importer, imported)."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    room_of = lambda name: name.split(".")[1]  # noqa: E731
+    return [
+        (name, found)
+        for name, all_found in import_graph(sources).items()
+        for found in sorted(all_found)
+        if found == "genrec"
+        or (room_of(name) != room_of(found) and floor[room_of(name)] >= floor[room_of(found)])
+    ]
+
+
+def circle(sources):
+    """Modules that import each other in a circle; None where there is none."""
+    try:
+        graphlib.TopologicalSorter(import_graph(sources)).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_every_room_has_a_floor_and_the_root_is_short():
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    rooms = {name.removesuffix(".py") for name in entries} - {"__init__", "py.typed"}
+    assert rooms == set().union(*FLOORS)
+    assert len(entries) <= MOST_ENTRIES
+
+
+def test_imports_point_down():
+    assert upward(SOURCES) == []
+
+
+def test_no_module_is_in_a_circle():
+    assert circle(SOURCES) is None
+
+
+PLANTED = {
+    "at module level": "from genrec.cli import main\n",
+    "in a function": "def late():\n    from genrec.cli import main\n",
+    "for types": "if TYPE_CHECKING:\n    from genrec.cli import main\n",
+    "of the package's front door": "from genrec import Catalog\n",
+    "by its whole name": "import genrec.cli\n",
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
+def test_an_import_that_points_up_is_found(planted):
+    name = "genrec.decoding.scores"
+    [(importer, _)] = upward(SOURCES | {name: SOURCES[name] + planted})
+    assert importer == name
+
+
+def test_an_import_of_a_room_beside_is_found():
+    name = "genrec.training.loop"
+    planted = SOURCES[name] + "from genrec.evaluation.metrics import recall\n"
+    assert upward(SOURCES | {name: planted}) == [(name, "genrec.evaluation.metrics")]
+
+
+@pytest.mark.parametrize("place", ["", "def late():\n    ", "if TYPE_CHECKING:\n    "])
+def test_a_circle_is_found(place):
+    """A room's own modules may not meet in a circle either."""
+    assert "genrec.data.catalog" in import_graph(SOURCES)["genrec.data.interactions"]
+    planted = f"{SOURCES['genrec.data.catalog']}{place}from genrec.data.interactions import Interactions\n"
+    found = circle(SOURCES | {"genrec.data.catalog": planted})
+    assert {"genrec.data.catalog", "genrec.data.interactions"} <= set(found)
+
+
+def test_decoding_knows_no_prompts():
+    for name, found in import_graph(SOURCES).items():
+        if name.startswith("genrec.decoding."):
+            assert "genrec.language_model.prompts" not in found, name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_nothing_in_the_package_imports_a_recipe(path):
     stems = {recipe.stem for recipe in RECIPES}
     for name in imports(path):
-        assert name.split(".")[0] not in stems | {"train", "eval"}, f"{path} imports {name}"
+        assert name.split(".")[0] not in stems | {"train", "eval", "bench"}, (
+            f"{path} imports {name}"
+        )
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -106,8 +158,15 @@ def test_recipes_import_only_genrec_and_the_standard_library(path):
     stems = {recipe.stem for recipe in RECIPES}
     for name in imports(path):
         root = name.split(".")[0]
-        assert root == "genrec" or root in sys.stdlib_module_names, f"{path} imports {name}"
+        own = {"genrec", "bench"} if path.parent.name == "eval" else {"genrec"}
+        assert root in own or root in sys.stdlib_module_names, f"{path} imports {name}"
         assert root not in stems, f"{path} imports a recipe"
+
+
+@pytest.mark.parametrize("path", BENCH, ids=lambda path: path.stem)
+def test_no_bench_imports_a_recipe(path):
+    stems = {recipe.stem for recipe in RECIPES}
+    assert not {name.split(".")[0] for name in imports(path)} & stems
 
 
 @pytest.mark.parametrize("folder", RECIPE_FOLDERS)
@@ -118,7 +177,13 @@ def test_recipe_folders_are_not_packages(folder):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_recipes_shadow_no_library(path):
     """Run by path, a recipe's folder comes first on sys.path: its files would hide libraries."""
-    assert importlib.util.find_spec(path.stem) is None
+    elsewhere = [place for place in sys.path if place not in ("", str(ROOT), str(path.parent))]
+    assert importlib.machinery.PathFinder.find_spec(path.stem, elsewhere) is None
+
+
+def test_the_benches_shadow_no_library():
+    elsewhere = [place for place in sys.path if place not in ("", str(ROOT), str(ROOT / "eval"))]
+    assert importlib.machinery.PathFinder.find_spec("bench", elsewhere) is None
 
 
 def test_the_real_tokenizers_library_is_found_from_the_root():
@@ -153,7 +218,7 @@ def test_help_does_not_wait_for_torch():
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
+@pytest.mark.parametrize("path", [*MODULES, *BENCH], ids=module_name)
 def test_every_module_says_what_it_is_and_what_it_offers(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), f"{path} has no docstring"
@@ -166,7 +231,9 @@ FORBIDDEN_IMPORTS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shel
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save"}
 
 
-@pytest.mark.parametrize("path", [*MODULES, *RECIPES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*MODULES, *RECIPES, *BENCH], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_no_file_can_run_code_that_it_reads(path):
     assert not FORBIDDEN_IMPORTS & {name.split(".")[0] for name in imports(path)}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -177,6 +244,6 @@ def test_no_file_can_run_code_that_it_reads(path):
                     assert ast.unparse(keyword.value) == "False", f"{path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
+@pytest.mark.parametrize("path", [*MODULES, *BENCH], ids=module_name)
 def test_files_hold_one_idea(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

@@ -11,6 +11,7 @@ __all__ = ["page_of", "reference_pages"]
 
 PARTS = {
     "recommender": "Recommender",
+    "fitting": "Fitting",
     "data": "Data",
     "encoders": "Encoders",
     "semantic_ids": "Semantic IDs",
@@ -19,12 +20,15 @@ PARTS = {
     "training": "Training",
     "evaluation": "Evaluation",
     "serving": "Serving",
+    "common": "Common",
     "testing": "Testing",
 }
-"""Folder of `genrec` and its page's title, in the order of the site. The first is the modules beside them."""
+"""Room of `genrec` and its page's title, in the order of the site. The roof stands on the first page."""
 FIRST = (
     "genrec.generative_recommender",
+    "genrec.recommender.fitted_recommender",
     "genrec.recommender.recommend",
+    "genrec.recommender.request",
     "genrec.recommender.settings",
 )
 """Modules that stand before the others of their page."""
@@ -72,8 +76,7 @@ def _front(titles: dict[str, str], package: Path) -> str:
         lines.append(f"| [`{name}`][{thing.__module__}.{name}] | {_first_line(thing.__doc__)} |")
     lines += ["\n## Parts\n", "| part | |", "|---|---|"]
     for part, (page, title) in zip(PARTS, titles.items(), strict=True):
-        path = package / part / "__init__.py"
-        purpose = _purpose(path if path.exists() else package / f"{part}.py")
+        purpose = _purpose(package / part / "__init__.py")
         lines.append(f"| [{title}]({page.removeprefix('reference/')}) | {purpose} |")
     return "\n".join(lines) + "\n"
 

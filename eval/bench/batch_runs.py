@@ -1,4 +1,4 @@
-"""`genrec recommend` as a process of its own, that may be killed in the middle and is watched while it runs.
+"""Batch runs: `genrec recommend` as a process that may be killed in the middle and is watched while it runs.
 
 Progress is what stands on disk: parts beside the output, of which a killed run leaves only whole ones.
 """

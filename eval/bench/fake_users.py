@@ -1,4 +1,4 @@
-"""What a gang of made-up users can do to a recommender, and what leaving suspects out takes back.
+"""Fake users: what a gang of them can do to a recommender, and what leaving suspects out takes back.
 
 The attacks are the classical ones of profile injection (Mobasher et al. 2007, "Toward Trustworthy
 Recommender Systems"): every made-up user holds the pushed item among others that are drawn at random

@@ -1,4 +1,4 @@
-"""Load for a served recommender: clients on this machine that ask as fast as they are answered.
+"""Load on a served recommender: clients on this machine that ask as fast as they are answered.
 
 Every client keeps one connection and sends its next request when it has the answer to the last. The server is
 a process of its own, as `genrec serve` starts it. Client and server share the machine's cores, so what is

@@ -1,4 +1,4 @@
-"""How much a query can help: users who ask with words of the very item that they chose next.
+"""Query probe: users who ask with words of the very item that they chose next.
 
 A known-item probe. Nobody asks in the catalog's own words and always means one of its brands, so what it
 measures is an upper bound, and a comparison of ways to answer; it says nothing of natural queries.
@@ -21,6 +21,7 @@ from genrec.evaluation.selection import top_k
 from genrec.generative_recommender import GenerativeRecommender
 from genrec.recommender.answer import answer
 from genrec.recommender.query import MOST_CHARS, clean_query
+from genrec.recommender.request import Request
 
 __all__ = ["Asked", "first_items", "item_queries", "probe_cases", "probe_rankers"]
 
@@ -103,7 +104,7 @@ def probe_rankers(recommender: GenerativeRecommender, queries: Sequence[str]) ->
     words, N = recommender.query_words, len(recommender.catalog)
 
     def asked(query: str | None, histories: Histories, k: int) -> Ranking:
-        return answer(recommender, histories, k, query, exclude_seen=False)[0]
+        return answer(recommender, histories, Request(k, exclude_seen=False, query=query))[0]
 
     def alike(query: str, histories: Histories, k: int) -> Ranking:
         fit = words.fit(query)

@@ -1,4 +1,4 @@
-"""What many rankers made of the same cases, in one small Parquet file.
+"""Rank files: what many rankers made of the same cases, in one small Parquet file.
 
 A target's rank and the size of its tie are all that recall, ndcg, mrr and their paired tests follow from, and
 two small numbers a case are few enough to keep beside a table of results. Users and items are left out: the

@@ -1,4 +1,4 @@
-"""One causal pass a user against one sample a position: what an epoch costs, and what equal time gives.
+"""Sample passes: one causal pass a user against one sample a position, by cost and by result.
 
 Recommenders are often trained on a sample for every position: the history up to it is the input, the item
 there the only target, and a user of n events is read n times. A causal pass reads the user once and takes
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,7 +151,10 @@ def fresh_model(recommender: GenerativeRecommender, seed: int) -> GenerativeReco
         seed=seed,
     )
     read = anew.read_of(vectors)
-    return replace(alone, language_model=anew, item_vectors=read, index=alone.trie)
+    return alone.changed(
+        language_model=anew,
+        item_vectors=read,
+    )
 
 
 def measure_passes(

@@ -1,4 +1,4 @@
-"""Texts that are written for the recommender: what a seller may put into a product's title and description.
+"""Text attacks: what a seller may put into a product's title and description for the recommender.
 
 After Kumar and Lakkaraju 2024 ("Manipulating Large Language Models to Increase Product Visibility"), whose
 sequences are searched for with a model's gradients; these are what anybody can write.

@@ -1,4 +1,4 @@
-"""What fitting and encoding cost an item tokenizer as the catalog grows: seconds and memory.
+"""Tokenizer scale: seconds and memory of fitting and encoding as the catalog grows.
 
 Vectors lie in random clusters, in a file that is opened memory-mapped. Every size is measured in a
 process of its own, so that its peak memory is its own.

@@ -1,4 +1,4 @@
-"""How many ranks a product gains by its text, for real users, and with what is taken out of texts first.
+"""Visibility: how many ranks a product gains by its text, for real users, and after text cleaning.
 
 Some products that sell little leave the recommender, and come back one at a time with another text, as
 ``genrec items add`` takes them in: codes from the text, likeness of texts, nothing trained. Their rank is
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from genrec.evaluation.bootstrap import confidence_intervals
 from genrec.evaluation.selection import top_k
 from genrec.generative_recommender import GenerativeRecommender
 from genrec.recommender.answer import answer
+from genrec.recommender.request import Request
 
 __all__ = ["TextAttack", "VisibilityRow", "measure_visibility"]
 
@@ -86,7 +87,7 @@ def measure_visibility(
     Raises:
         InputError: too few products sell to take so many away.
     """
-    train = recommender.settings.split.apply(recommender.log, recommender.settings.seed).train
+    train = recommender.split.train
     sold = np.bincount(train.items, minlength=len(recommender.catalog))
     slow = np.flatnonzero(sold <= np.median(sold))
     if len(slow) < settings.products or settings.products > len(sold) // 2:
@@ -97,7 +98,7 @@ def measure_visibility(
     bench = _Bench.of(rest, settings)
     found: dict[tuple[str, str, str], list[NDArray[np.int64]]] = {}
     for row in rows:
-        with _unheard():
+        with _quietly():
             for key, ranks in bench.ranks(row):
                 found.setdefault(key, []).append(ranks)
         report(1)
@@ -115,7 +116,7 @@ class _Bench:
 
     @classmethod
     def of(cls, recommender: GenerativeRecommender, settings: TextAttack) -> _Bench:
-        split = recommender.settings.split.apply(recommender.log, recommender.settings.seed)
+        split = recommender.split
         rival = Rival.of(recommender.catalog, split.train, recommender.semantic_ids.codes.tolist())
         return cls(recommender, split.test.draw(settings.users, settings.seed), rival, settings)
 
@@ -136,14 +137,14 @@ class _Bench:
         histories, query = self.cases.histories, self.rival.title
         yield "history", grown.rank(histories, depth, exclude_seen=True)
         if query:
-            yield "history and query", answer(grown, histories, depth, query, exclude_seen=True)[0]
+            yield "history and query", answer(grown, histories, Request(depth, query=query))[0]
             fit = grown.query_words.fit(query)
             alike = top_k(np.where(fit > 0, fit, -np.inf)[None], depth)
             yield "query's text neighbours", alike
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
     """Keep hundreds of added items out of the log."""
     told = logging.getLogger("genrec.recommender.catalog")
     level = told.level
@@ -157,8 +158,8 @@ def _unheard() -> Iterator[None]:
 def _cleaned(recommender: GenerativeRecommender, cleaning: TextCleaning) -> GenerativeRecommender:
     settings = recommender.settings
     template = settings.template.replace(cleaning=cleaning)
-    changed = replace(
-        recommender, settings=settings.replace(template=template), index=recommender.trie
+    changed = recommender.changed(
+        settings=settings.replace(template=template),
     )
     changed.likeness = recommender.fitted_catalog().likeness
     return changed

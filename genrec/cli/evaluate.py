@@ -172,9 +172,9 @@ def _open(request: EvaluationRequest, folder: Path) -> FittedRecommender:
 
 def _second(request: EvaluationRequest, judge: Judge, folder: Path) -> tuple[Judge, Ranker]:
     """What the recommender is compared with, and on what: another one, or a baseline of the same split."""
-    from genrec.common.artifacts import BASELINE_MANIFEST
+    from genrec.common.manifest import BASELINE
 
-    if not (folder / BASELINE_MANIFEST).is_file():
+    if not (folder / BASELINE.manifest).is_file():
         other = _open(request, folder)
         return request.judge(other), other
     from genrec.fitting.baselines.folder import load_baseline

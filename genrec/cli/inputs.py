@@ -1,4 +1,4 @@
-"""What the commands of `genrec` read: a recommender, catalogs and logs, words of an option."""
+"""Inputs of the commands: a recommender, catalogs and logs, words of an option."""
 
 from __future__ import annotations
 

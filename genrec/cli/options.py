@@ -1,4 +1,4 @@
-"""What the commands of `genrec` have in common: options, and how they are parsed."""
+"""Options that several commands share, and the command class that parses them."""
 
 from __future__ import annotations
 

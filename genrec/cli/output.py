@@ -1,4 +1,4 @@
-"""What the commands of `genrec` say: tables for people, JSON for programs, lines in the log."""
+"""Output of the commands: tables for people, JSON for programs, lines in the log."""
 
 from __future__ import annotations
 

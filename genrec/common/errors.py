@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each says what was given, what is allowed and what to do."""
+"""Errors that a user can meet: each says what was given, what is allowed and what to do."""
 
 from __future__ import annotations
 

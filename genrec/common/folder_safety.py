@@ -1,4 +1,4 @@
-"""What is looked at before anything of a recommender folder is read: a folder from elsewhere may mean harm.
+"""Safety checks of a folder from elsewhere: nothing in it leads out of it, or runs, or is other than named.
 
 Hashes prove that a folder is what somebody saved, not that somebody means well. So nothing in it may lead out
 of it, hold what runs when it is opened, or be other than its name says.

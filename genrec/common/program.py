@@ -1,4 +1,4 @@
-"""What every program of genrec does around its work: quiet libraries, one message for an error, a status.
+"""Program frame: quiet libraries, one message for an error, an exit status, around whatever a program does.
 
 Exit status: 0 done, 1 a failure of ours, 2 the user's input or settings (one message, no traceback).
 """

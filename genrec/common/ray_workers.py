@@ -1,4 +1,4 @@
-"""Work on many machines with Ray Data (Moritz et al. 2018): rows go out, results come back in the same order.
+"""Ray workers (Moritz et al. 2018): rows go out to many machines, results come back in the same order.
 
 One row is one unit of work, large enough to be worth a journey: some thousand users, some thousand texts. A
 worker is a process on one of the cluster's machines that opens what it needs once and then takes row after

@@ -1,4 +1,4 @@
-"""What every recipe does around its `main`: settings in, messages to stderr, errors as one line.
+"""Recipe frame: settings in, messages to stderr, errors as one line, around a recipe's `main`.
 
 A recipe is a program run by path: ``python train/sft.py train/sft_demo.yaml out=runs/other``.
 """

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it, and no more: one value a key, finite numbers, real text, bounded depth."""
+"""Strict JSON, as RFC 8259 has it and no more: one value a key, finite numbers, real text, bounded depth."""
 
 from __future__ import annotations
 

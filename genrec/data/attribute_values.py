@@ -1,4 +1,4 @@
-"""A column of the catalog as plain values: lists taken apart, what is missing left out, text typed.
+"""Values of a catalog's column: lists taken apart, what is missing left out, text typed.
 
 Numbers, truth values and dates stay what they are. Text becomes numbers where every value of the column
 spells one, and truth values where every one is true or false: CSV knows nothing but text. ``0012`` is a

@@ -1,4 +1,4 @@
-"""Which items meet a condition on one column of the catalog.
+"""Attributes of items: which items meet a condition on one column of the catalog.
 
 What the column holds decides how it compares (`genrec.data.attribute_values`): numbers, truth values and
 dates as such, other text by being equal or not, case and accents included, white space around it not.

@@ -1,4 +1,4 @@
-"""What an item's attributes must be, such as ``price<20`` or ``brand=Acme|Other``.
+"""Conditions on items' attributes, such as ``price<20`` or ``brand=Acme|Other``: the words of ``--where``.
 
 A condition is words: what they mean is decided by the catalog's column (`genrec.data.attributes`).
 """

@@ -1,4 +1,4 @@
-"""Rows of a click log become arrays of numbers, batch by batch.
+"""Events of a click log: rows become arrays of numbers, batch by batch.
 
 Two shapes are read: one row an event, and one row a user with a list of items (and lists as long of
 timestamps, ratings or events). In text formats a list is JSON: ``["B01", "B02"]``.

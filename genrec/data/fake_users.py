@@ -1,4 +1,4 @@
-"""Users who were made up to push an item, told from the crowd by what they hold beside it.
+"""Fake users, made up to push an item, told from the crowd by what they hold beside it.
 
 Whoever injects users buys the item with them, and must fill their histories with something else. Chance or
 popular items have no taste: what the users of the pushed item hold besides is unlike each other by its text,

@@ -1,4 +1,4 @@
-"""Ragged item sequences: the one in-memory shape of histories everywhere in genrec."""
+"""Histories: ragged item sequences in one array, and the cases and splits made of them."""
 
 from __future__ import annotations
 

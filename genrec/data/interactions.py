@@ -1,4 +1,4 @@
-"""The click log as histories: who bought, clicked or rated what, oldest first."""
+"""Interactions: the click log as histories; who bought, clicked or rated what, oldest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An item's fields become one line of clean text, the same whatever format they came in."""
+"""Item text: an item's fields as one line of clean text, the same whatever format they came in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items that come to a catalog after it was fitted: the same columns, other ids."""
+"""Join of new items to a catalog after the fit: the same columns, other ids."""
 
 from __future__ import annotations
 

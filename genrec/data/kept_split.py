@@ -1,4 +1,4 @@
-"""A split that outlives its log: which part each interaction was in before items were taken out.
+"""Kept split, which outlives its log: the part of each interaction before items were taken out.
 
 A split of a shorter log is another split: the last item of a user whose last one is gone was validated or
 trained on. What a model has learned from must not become its test, so the parts are kept, event by event.

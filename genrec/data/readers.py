@@ -1,4 +1,4 @@
-"""One way to read a table from a file or from memory, and the report of what was read.
+"""Readers of tables, from a file or from memory, and the report of what was read.
 
 CSV, TSV and JSON lines may be compressed (``.gz``, ``.zst``); Parquet compresses within. Rows come
 in file order, in batches, so that a log larger than memory's comfort never lives as Python objects.

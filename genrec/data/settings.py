@@ -1,4 +1,4 @@
-"""Where a catalog and its log come from, as settings: two files, or a synthetic shop."""
+"""Data settings: two files, or a synthetic shop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The products of the synthetic shop: brands, types and colours that their titles spell out."""
+"""Products of the synthetic shop: brands, types and colours that their titles spell out."""
 
 from __future__ import annotations
 

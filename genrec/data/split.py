@@ -1,4 +1,4 @@
-"""Four ways to hold out the future: what is trained on, and the cases that test it.
+"""Splits of a log: four ways to hold out the future; what is trained on, and the cases that test it.
 
 Every split keeps one training sequence per user of the log, empty if need be, so that index `u`
 means the same user everywhere. A case's history is all that the user did before the target.

@@ -1,4 +1,4 @@
-"""A made-up outdoor shop whose best possible recommender is known exactly.
+"""Synthetic outdoor shop, whose best possible recommender is known exactly.
 
 Customers buy along planted chains: after a tent comes its groundsheet, more often than not of the
 same brand and colour. The next item depends on the attributes that the titles are built from, so a

@@ -1,4 +1,4 @@
-"""What is taken out of a text before it is compared: what nobody sees, and what is said too often.
+"""Text cleaning before texts are compared: what nobody sees is taken out, and what is said too often.
 
 Whoever writes a product's text can write it for the recommender instead of the reader (Kumar and Lakkaraju
 2024, "Manipulating Large Language Models to Increase Product Visibility"). Characters that are not shown

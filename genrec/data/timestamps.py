@@ -1,4 +1,4 @@
-"""Times of events as integers that sort: numbers keep their unit, dates become microseconds."""
+"""Timestamps as integers that sort: numbers keep their unit, dates become microseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs with one row a user: lists of items become one row an interaction."""
+"""Unrolled logs: lists of items, one row a user, become one row an interaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of any type become ids, numbers and times, or an error that names the first bad value.
+"""Values of columns of any type: ids, numbers and times, or an error that names the first bad value.
 
 Conversions run on whole Arrow columns. Only once one has failed is the culprit looked for, by
 bisection, so that clean data pays nothing for exact error messages.

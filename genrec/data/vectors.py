@@ -1,4 +1,4 @@
-"""Item vectors that the user brings: of images, of audio, of another model, keyed by item id.
+"""Item vectors of the user's own: of images, of audio, of another model, keyed by item id.
 
 Parquet with an ``item_id`` column and the vectors in a list column or in numeric columns; or a NumPy
 file of `(M, D)` with the ids beside it (``images.npy`` and ``images.ids.txt``, one id a line, or

@@ -1,4 +1,4 @@
-"""Beams of a search, and its settings."""
+"""Beams of a search, its settings, and what each of its steps reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which LM tokens may come next so that a catalog item comes out: the trie as a mask over logits.
+"""Catalog mask: the LM tokens that may come next so that a catalog item comes out.
 
 Engines that own their decoding loop hand out the tokens generated so far and take back logits. The mask
 walks the trie through those tokens again each time, so it has no state of its own that an engine's

@@ -1,4 +1,4 @@
-"""The rows of an engine's running batch that must name catalog items.
+"""Constrained batch: the rows of an engine's running batch that must name catalog items.
 
 An engine with continuous batching adds, moves and removes requests between steps; this keeps what each row
 is in step with that, and masks all of them in one go. It knows no engine.

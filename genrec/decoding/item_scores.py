@@ -1,4 +1,4 @@
-"""Scores of given items, whatever a search would have found: one pass with teacher forcing below the prompt.
+"""Item scores, exact, whatever a search would have found: one teacher-forced pass below the prompt.
 
 The codes of a request's items hang below its prompt as paths of one tree. The model reads the prompts once
 and all paths in one more pass, and the scores are those that a search with a beam for every item would give.

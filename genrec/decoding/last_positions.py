@@ -1,4 +1,4 @@
-"""Leave out what no one reads: the last feed-forward layer, except where a prompt ends.
+"""Last positions: the last feed-forward layer runs only where a prompt ends, where it is read.
 
 A prefill is asked for two things: keys and values of every position in every layer, and the hidden state of
 each prompt's last token. The last layer's keys and values depend on the layers before it only, so its

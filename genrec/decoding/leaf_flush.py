@@ -1,4 +1,4 @@
-"""Score all remaining levels at once when few items are left below the live prefixes.
+"""Leaf flush: all remaining levels scored in one pass once few items are left below the live prefixes.
 
 After a level or two most prefixes of a catalog lead to one item only. Then the items below the live beams
 are few, and the tokens above them form a small tree that the model reads in one pass with teacher forcing,

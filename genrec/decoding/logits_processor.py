@@ -1,4 +1,4 @@
-"""The catalog inside Hugging Face `generate`, with any of its search or sampling modes.
+"""Logits processor: the catalog inside Hugging Face `generate`, with any of its search or sampling modes.
 
 `BeamSearch` is faster and takes filters; this is for code that is built around `generate`:
 

@@ -1,4 +1,4 @@
-"""Two ways to run a language model along a growing tree of prefixes: with one shared cache, or from scratch.
+"""Readers: two ways to run a language model along a growing tree of prefixes, one shared cache or none.
 
 A search reads R prompts once and then, step by step, appends tokens to a tree that hangs below each of them.
 Tokens are named by *slots*, numbered in the order in which they were appended; a token's *line* lists the

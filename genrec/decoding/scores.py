@@ -1,4 +1,4 @@
-"""What a level's probabilities sum to one over; training and search share this one definition."""
+"""Scores of a level's codes: what probabilities sum to one over, one definition for training and search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog's semantic IDs as a prefix tree, held in flat arrays.
+"""Trie: the catalog's semantic IDs as a prefix tree, held in flat arrays.
 
 Items are sorted by their codes once; an item's place in that order is its *leaf*. A node of depth `d` is
 then a run of consecutive leaves that share their first `d` codes, so three facts make every operation a

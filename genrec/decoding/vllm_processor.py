@@ -1,4 +1,4 @@
-"""The catalog inside vLLM: a logits processor for its first model runner.
+"""vLLM logits processor for its first model runner.
 
     VLLM_USE_V2_MODEL_RUNNER=0 vllm serve runs/shop/language_model \\
         --logits-processors genrec.decoding.vllm_processor:CatalogProcessor \\

@@ -1,4 +1,4 @@
-"""What genrec's vLLM plug-ins share: which requests want items, and where the catalog is. Imports no vLLM.
+"""vLLM requests: which want items, and where the catalog is. Imports no vLLM.
 
 The engine is told once where the recommender is (``additional_config={"genrec_recommender": "runs/shop"}``);
 each request says for itself that it wants an item (``extra_args={"genrec": True}``).

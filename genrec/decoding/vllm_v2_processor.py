@@ -1,4 +1,4 @@
-"""The catalog inside vLLM: a logits processor for its second model runner, the default on GPUs since 0.33.
+"""vLLM logits processor for its second model runner, the default on GPUs since 0.33.
 
     vllm serve runs/shop/language_model \\
         --logits-processors genrec.decoding.vllm_v2_processor:CatalogProcessor \\

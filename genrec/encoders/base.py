@@ -1,4 +1,4 @@
-"""What every text encoder does, and the file that tells a saved one's kind and settings."""
+"""Text encoder: the protocol, and the file that tells a saved one's kind and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors kept on disk by content: the same text or image through the same encoder is encoded once.
+"""Cache of vectors on disk, by content: the same text or image through the same encoder is encoded once.
 
 A cache folder holds one subfolder per encoder fingerprint and in it shards of hashes and vectors. A
 shard is written under another name and renamed, and carries a checksum: a run cut off leaves nothing

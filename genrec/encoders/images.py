@@ -1,4 +1,4 @@
-"""Vectors of images by a pretrained model that reads them, such as CLIP.
+"""Image vectors by a pretrained model that reads them, such as CLIP.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision"; any
 sentence-transformers model whose modalities name images will do. Images are opened a batch at a time;

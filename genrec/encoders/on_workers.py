@@ -1,4 +1,4 @@
-"""A pretrained encoder on the workers of a Ray cluster, for catalogs too large for one machine's patience.
+"""Encoder on Ray workers, for catalogs too large for one machine's patience.
 
 Each worker loads the model once and encodes whole parts of the texts. A part is encoded as this process would
 encode it, in the same batches, so the vectors are the same to 1e-5, and to the bit on machines of one kind

@@ -1,4 +1,4 @@
-"""Vectors of texts by a pretrained sentence-transformers model."""
+"""Pretrained text encoder: any sentence-transformers model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which encoder: chosen by settings, or by what a saved folder holds."""
+"""Encoder settings, and the encoder that they or a saved folder choose."""
 
 from __future__ import annotations
 

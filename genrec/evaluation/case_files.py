@@ -1,4 +1,4 @@
-"""The results of every case in a Parquet file, from which every metric can be computed again."""
+"""Case files: the results of every case in Parquet, from which every metric can be computed again."""
 
 from __future__ import annotations
 

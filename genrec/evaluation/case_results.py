@@ -1,4 +1,4 @@
-"""What is kept of every case, and every metric that follows from it."""
+"""Case results: what is kept of every case, and every metric that follows from it."""
 
 from __future__ import annotations
 

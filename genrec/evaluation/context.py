@@ -1,4 +1,4 @@
-"""What the evaluation knows beside the cases: training events, categories, vectors, slices."""
+"""Context of an evaluation beside its cases: training events, categories, vectors, slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure a recommender: rank every case, count every case, state how sure the means are."""
+"""Evaluation of a ranker: every case ranked, every case counted, means with their confidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a list is like, whether or not it holds the target: novelty, cold items, diversity, concentration.
+"""List metrics, whether or not the target is in it: novelty, cold items, diversity, concentration.
 
 All are read from the list as it was returned; where scores tie, the ranker's own order counts here.
 

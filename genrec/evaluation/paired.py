@@ -1,4 +1,4 @@
-"""Is one recommender better than another, or was it luck? Paired over users, on the same cases.
+"""Paired comparison of two evaluations over users, on the same cases: better, or luck?
 
 The interval of a difference comes from resampling users; its p value from swapping the two recommenders'
 numbers user by user, which changes nothing where they are equally good: a randomization test (Smucker,

@@ -1,4 +1,4 @@
-"""The evaluation protocol: all that must be equal for two numbers to be comparable.
+"""Protocol of an evaluation: all that must be equal for two numbers to be comparable.
 
 A metric without its protocol is a rumour: the same model on the same data moves by a fifth between
 validation and test, or between excluding seen items and keeping them. So every result carries this

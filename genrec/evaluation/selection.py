@@ -1,4 +1,4 @@
-"""The exact choice of the best k items, with every tie broken in a stated order.
+"""Selection of the best k items, exact, with every tie broken in a stated order.
 
 `top_k` chooses from dense scores, `top_k_sparse` from a few scored candidates per case, and `fill`
 completes short rows from one common order of the items. Equal scores go by a preference order (the

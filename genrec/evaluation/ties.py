@@ -1,4 +1,4 @@
-"""Where a target stands when scores tie: the group it shares its place with, counted by expectation.
+"""Ties: the group of equal scores that a target shares its place with, counted by expectation.
 
 A ranker that gives several items one score has not said which comes first; the order in which it lists
 them is that of a sort. So a target in a tied group counts what it would count on average over all orders

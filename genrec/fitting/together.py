@@ -9,23 +9,21 @@ recommender for each catalog, all with the same item tokenizer and language mode
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec.common.artifacts import (
-    JOINT_MANIFEST,
     atomic_folder,
     provenance,
 )
 from genrec.common.errors import ConfigError, DataError
+from genrec.common.manifest import TOGETHER, write_manifest
 from genrec.common.progress import training_bar
 from genrec.data.catalog import Catalog
 from genrec.data.facts import data_facts
@@ -305,5 +303,5 @@ def _save(recommenders: Mapping[str, FittedRecommender], out: Path, *, overwrite
     with atomic_folder(out, overwrite=overwrite) as building:
         for name, recommender in recommenders.items():
             save_folder(recommender, building / name)
-        facts: dict[str, Any] = {"recommenders": list(recommenders), "provenance": provenance()}
-        (building / JOINT_MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        facts = {"recommenders": list(recommenders), "provenance": provenance()}
+        write_manifest(building, facts, TOGETHER)

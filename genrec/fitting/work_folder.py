@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -49,6 +49,7 @@ class WorkFolder:
     path: Path
     restart: bool = False
     kept: bool = False
+    _claimed: bool = field(default=False, init=False)
 
     @classmethod
     def beside(
@@ -93,8 +94,8 @@ class WorkFolder:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            if is_main() and not self.kept:
-                shutil.rmtree(self.path, ignore_errors=True)
+            if is_main() and self._claimed and not self.kept:
+                shutil.rmtree(self.path)
             wait_for_all()
             return
         nothing_to_go_on_with = self._fresh and not self.checkpoints.exists()
@@ -107,15 +108,16 @@ class WorkFolder:
         Raises:
             InputError: it holds another unfinished run or something else, or cannot be written.
         """
-        content = _mark(data, settings)
-        marker = self.path / _MARKER
+        content, marker = _mark(data, settings), self.path / _MARKER
         if marker.is_file() and marker.read_text(encoding="utf-8") == content:
+            self._claimed = True
             log.info("continuing the fit in %s", self.path)
             return
         self._require_empty(marker)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             marker.write_text(content, encoding="utf-8")
+            self._claimed = True
         except OSError as error:
             shutil.rmtree(self.path, ignore_errors=True)
             raise InputError(f"{self.path} cannot be written: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""What a model's layers let a mask say: how far back they look, and whether they heed one at all."""
+"""Attention masks that a model's layers heed: how far back they look, and whether they heed one at all."""
 
 from __future__ import annotations
 

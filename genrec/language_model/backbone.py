@@ -1,4 +1,4 @@
-"""The causal language model: a compact one made here, or any pretrained one, tuned.
+"""Backbone: the causal language model, a compact one made here, or any pretrained one, tuned.
 
 Both are Transformers `PreTrainedModel`s and take the same path from here on. Of a pretrained model a LoRA
 adapter trains, or all of it, or the rows of the new code tokens alone (see `genrec.language_model.tuning`).

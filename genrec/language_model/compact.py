@@ -1,4 +1,4 @@
-"""The compact language model: a small GPT-2, trained from scratch on the catalog's own codes.
+"""Compact language model: a small GPT-2, trained from scratch on the catalog's own codes.
 
 Its tokenizer knows a start token and nothing else; the codes' tokens are added as to any other model.
 """

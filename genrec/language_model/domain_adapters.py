@@ -1,4 +1,4 @@
-"""LoRA updates beside a frozen language model: one for a domain, or several at once, each with its weight.
+"""Domain adapters: LoRA updates beside a frozen language model, one, or several with a weight each.
 
     W = W_0 + sum over adapters a of  w[a, g] * (alpha_a / rank_a) * B_a A_a       g: the block that W is in
 

@@ -1,4 +1,4 @@
-"""Attention inside an item, and the pass over item sequences that goes with it.
+"""Item attention: what a code sees of its own item, and the pass over item sequences that goes with it.
 
 The codes of an item in a history are all known, so nothing asks its first code not to see its last: with
 `bidirectional` items every token of a history sees all codes of its own item and everything before it, as in

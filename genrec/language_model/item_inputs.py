@@ -1,4 +1,4 @@
-"""Items' vectors as inputs beside their codes.
+"""Item inputs: items' vectors beside their codes.
 
 Codes say where about in the space of items a history has been; the vector of an item says exactly where.
 With the last code of every item of a prompt its vector enters as well, through one learned linear map, added

@@ -1,4 +1,4 @@
-"""Logits of one level's codes.
+"""Level head: logits of one level's codes.
 
 A causal LM's head has a row for every token of its vocabulary, 150,000 of them in current models; a code
 of level `l` competes with the `K_l` codes of its level only. This multiplies just those rows, in training

@@ -1,4 +1,4 @@
-"""How alike a catalog's items are: by their vectors, and by their words.
+"""Likeness of a catalog's items: by their vectors, and by their words.
 
 Each item i shares 1 among all, by each of the two,
 

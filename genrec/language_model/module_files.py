@@ -1,4 +1,4 @@
-"""Small trained modules beside a language model, each a safetensors file in its folder."""
+"""Module files: small trained modules beside a language model, each a safetensors file in its folder."""
 
 from __future__ import annotations
 

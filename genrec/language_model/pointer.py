@@ -1,4 +1,4 @@
-"""A pointer: the language model says which items of a history count, and what is like them comes next.
+"""Pointer: the language model says which items of a history count, and what is like them comes next.
 
     p(j | history) = sum over the history's items i of  a_i * p(j | i)
 

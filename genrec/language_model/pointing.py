@@ -1,4 +1,4 @@
-"""What a language model's pointer expects of a catalog, as a distribution over its items.
+"""Distribution of the pointer: what it expects of a catalog, over all of its items.
 
 Beside the codes that the model writes it is one more thing that the model says, and both are mixed:
 

@@ -1,4 +1,4 @@
-"""The one renderer: task, history and item in, tokens and targets out.
+"""Prompts: the one renderer; task, history and item in, tokens and targets out.
 
 Item text comes from outside and may hold anything. What would read as a special token of the language model,
 a semantic ID's among them, is broken up first, so that no product can speak in another's name.

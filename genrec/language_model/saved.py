@@ -1,4 +1,4 @@
-"""Language models read back from a folder that may come from anybody: no code of theirs runs."""
+"""Saved language models, read back from a folder that may come from anybody: no code of theirs runs."""
 
 from __future__ import annotations
 

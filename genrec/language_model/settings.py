@@ -1,4 +1,4 @@
-"""Which causal language model continues the histories, and how it is tuned."""
+"""Settings of the language model: which one continues the histories, and how it is tuned."""
 
 from __future__ import annotations
 

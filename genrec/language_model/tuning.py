@@ -1,4 +1,4 @@
-"""What trains of a pretrained model: LoRA, everything, or the new code tokens' rows alone.
+"""Tuning: what trains of a pretrained model; LoRA, everything, or the new code tokens' rows alone.
 
 In all three the code rows are parameters of their own beside the pretrained tables (peft's trainable
 tokens), for tied and untied heads alike. So the rows can train alone, exactly: no weight decay reaches the

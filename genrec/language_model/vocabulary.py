@@ -1,4 +1,4 @@
-"""The semantic-ID vocabulary: one language-model token for each code of each level.
+"""Vocabulary of semantic IDs: one language-model token for each code of each level.
 
 Code `c` of level `l` prints as ``<l:c>``. The tokens are appended to any causal LM's tokenizer; their
 embedding rows start from the geometry of the codes, so that neighbours in the item space are

@@ -1,4 +1,4 @@
-"""The part of a recommender that follows its catalog, and what becomes of it when items come and go.
+"""Fitted catalog: all of a recommender that follows its catalog, as items come and go.
 
 Nothing is trained. Items that stay keep their semantic IDs; new ones get theirs from the vectorizer and
 the item tokenizer as they are, and where a tuple is held already it is the new item that moves. The
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.common.artifacts import require_unchanged
 from genrec.common.errors import InputError
+from genrec.common.manifest import require_unchanged
 from genrec.data.catalog import Catalog
 from genrec.data.facts import data_facts
 from genrec.data.interactions import Interactions

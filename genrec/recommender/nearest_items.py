@@ -1,4 +1,4 @@
-"""The real items nearest to a written title: what a shop can show beside it.
+"""Nearest items to a written title: what a shop can show beside it.
 
 Titles of the catalog are encoded by the recommender's own text encoder and searched by cosine with
 faiss (Douze et al. 2024). Encoders forget word order, case or rare words, so different titles can have one

@@ -1,4 +1,4 @@
-"""What is wanted in words: how well each item's text fits, beside what is expected and what sells.
+"""Query: what is wanted in words; how well each item's text fits, beside what is expected and what sells.
 
     p(item | history, query) ~ prior(item) * ((1 - s) + s * fit(item) / mean fit of what sells)
     prior(item) = (p(item | history) + popularity(item)) / 2,    fit(item) = cosine(query, text) ^ power

@@ -1,4 +1,4 @@
-"""Every setting of a fit, in one tree: what a YAML file or ``key=value`` words may say."""
+"""Settings of a fit, all in one tree: what a YAML file or ``key=value`` words may say."""
 
 from __future__ import annotations
 

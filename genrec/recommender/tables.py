@@ -1,4 +1,4 @@
-"""The tables of a recommender folder: its items with their codes, and its histories."""
+"""Tables of a recommender folder: its items with their codes, and its histories."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrec.common.artifacts import read_manifest
 from genrec.common.errors import InputError, RecommenderError
+from genrec.common.manifest import read_manifest
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
 

@@ -1,4 +1,4 @@
-"""Items to vectors: text, images and vectors that the user brings, joined with co-occurrence.
+"""Vectorizer: items to vectors, of text, images and the user's own, joined with co-occurrence.
 
 Every source is scaled to length 1 an item, weighted, and put beside the others. What cannot be made
 again from the catalog alone (image vectors, the user's own) is kept with the recommender, in the half

@@ -1,4 +1,4 @@
-"""What RQ-VAE, mixture-of-experts codebooks and FSQ share: an autoencoder around a quantizer.
+"""Autoencoder around a quantizer: the part that RQ-VAE, mixture-of-experts codebooks and FSQ share.
 
 Encoder and decoder are each the sum of a linear map and an MLP. The linear maps start as the vectors'
 principal components and the MLPs at zero: training begins where a quantizer of the principal

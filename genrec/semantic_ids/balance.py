@@ -1,4 +1,4 @@
-"""Even clusters: prices on centroids, so that each is the cheapest for about equally many points.
+"""Balance: even clusters by prices on centroids, each the cheapest for about equally many points.
 
 Assigning N points to K centroids with equal shares at the least total distance is a transport
 problem. Its dual has one number a centroid, an offset to the distances, and under the best offsets

@@ -1,4 +1,4 @@
-"""The item tokenizer: what turns vectors `(N, D)` into codes `(N, L)` and back.
+"""Item tokenizer: what turns vectors `(N, D)` into codes `(N, L)` and back.
 
 A subclass names its `kind`, fits in `_fit`, and gives its state as named arrays; checking of input,
 drawing a sample, walking large tables, saving and loading are here, once, so that every item

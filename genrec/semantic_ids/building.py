@@ -1,4 +1,4 @@
-"""From a catalog to semantic IDs, whichever item tokenizer was chosen: of vectors, or an indexing."""
+"""Building of semantic IDs from a catalog, by an item tokenizer of vectors or an indexing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An autoencoder whose latent is made of code vectors, one from each of L codebooks.
+"""Codebooks: an autoencoder whose latent is made of code vectors, one from each of L codebooks.
 
 Codebooks learn by gradient (van den Oord et al. 2017, "Neural Discrete Representation Learning",
 arXiv:1711.00937) or as moving averages of what chose them (the same, appendix; SoundStream, Zeghidour

@@ -1,4 +1,4 @@
-"""A collaborative signal for item vectors: which items the training log buys together.
+"""Collaborative signal for item vectors: which items the training log buys together.
 
 Items that sell together should share codes even where their texts differ (LETTER, Wang et al.
 2024). The signal here is the spectral embedding of the items' co-occurrence graph, a truncated SVD

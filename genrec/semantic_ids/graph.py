@@ -1,4 +1,4 @@
-"""Item vectors that took in their neighbours in the co-occurrence graph: the input of a Graph RQ-VAE.
+"""Graph vectors, which took in their neighbours of the co-occurrence graph: the input of a Graph RQ-VAE.
 
 MMGRec (Liu et al. 2024, arXiv:2404.16555) quantizes item vectors that a graph network has mixed from
 content and collaborative structure, with an RQ-VAE behind it. Here the mixing is LightGCN's (He et al.

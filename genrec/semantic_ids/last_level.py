@@ -1,4 +1,4 @@
-"""A crowded prefix's items spread over its last level.
+"""Last level: a crowded prefix's items spread over it.
 
 LC-Rec (Zheng et al. 2024) maps colliding items to the codes of the last level by optimal transport
 with equal shares for all codes, solved by Sinkhorn's iterations. Equal shares of at most one item

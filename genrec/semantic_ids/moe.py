@@ -1,4 +1,4 @@
-"""Parallel codebooks over a mixture of experts: every code is another expert's view of the item.
+"""Mixture of experts: parallel codebooks, every code another expert's view of the item.
 
 REG4Rec (Xing et al. 2025, arXiv:2508.15308), its "MoE-based parallel quantization codebook" (MPQ).
 

@@ -1,4 +1,4 @@
-"""The nearest free tuple for every item whose own is held by another.
+"""Nearest free tuple, for every item whose own is held by another.
 
 Exactly the surplus moves: (bucket size - 1) items of every bucket, no scheme can move fewer. The
 item nearest to its bucket's reconstruction stays; the others go, one after the other, to the free

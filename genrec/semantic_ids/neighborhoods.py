@@ -1,4 +1,4 @@
-"""Whether near vectors have near codes: neighbours by shared prefix beside neighbours by cosine."""
+"""Neighbourhoods: do near vectors have near codes? Neighbours by prefix beside neighbours by cosine."""
 
 from __future__ import annotations
 

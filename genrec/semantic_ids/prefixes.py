@@ -1,4 +1,4 @@
-"""Whether items that share a prefix belong together: by category, and by what is bought together.
+"""Prefixes: do items that share one belong together, by category, and by what is bought together?
 
 Both compare an observed share of pairs with its chance level, so that coarse categories, popular
 items and large prefixes do not pass for structure. Pairs are counted by groups, never listed: the

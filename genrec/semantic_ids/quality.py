@@ -1,4 +1,4 @@
-"""How good semantic IDs are, measured before any language model is trained on them.
+"""Quality of semantic IDs, measured before any language model is trained on them.
 
 Five questions: do items share tuples (collisions), and how far did resolving that carry them? Are
 the codes used, and evenly (entropy, balance)? Do they still say what the item is (reconstruction)?

@@ -1,4 +1,4 @@
-"""What semantic IDs must reach before hours are spent on training with them."""
+"""Quality gate: what semantic IDs must reach before hours are spent on training with them."""
 
 from __future__ import annotations
 

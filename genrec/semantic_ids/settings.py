@@ -1,4 +1,4 @@
-"""One settings type for whichever item tokenizer is wanted: its ``kind`` tells which."""
+"""Settings of whichever item tokenizer is wanted: its ``kind`` tells which."""
 
 from __future__ import annotations
 

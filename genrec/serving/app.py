@@ -1,4 +1,4 @@
-"""The HTTP application: its parts put together, and every error in one form."""
+"""HTTP application: its parts put together, and every error in one form."""
 
 from __future__ import annotations
 

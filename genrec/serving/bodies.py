@@ -1,4 +1,4 @@
-"""What requests and responses hold, with the bounds of each field; the OpenAPI document is made of this."""
+"""Bodies of requests and responses, with the bounds of each field; the OpenAPI document is made of them."""
 
 from __future__ import annotations
 

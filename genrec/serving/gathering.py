@@ -1,4 +1,4 @@
-"""Gathers concurrent requests into shared searches, which run one after another in one thread.
+"""Gathering of concurrent requests into shared searches, which run one after another in one thread.
 
 A search for sixteen histories takes little longer than one for a single history, so requests that are there
 at the same time are answered together: the first waits a little for others to come (`max_wait_ms`), and

@@ -1,4 +1,4 @@
-"""The outermost layer of the server: tokens, sizes, slow bodies, failures, one log line a request."""
+"""Guard, the outermost layer of the server: tokens, sizes, slow bodies, failures, one log line a request."""
 
 from __future__ import annotations
 

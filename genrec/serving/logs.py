@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line on standard error, and nothing about users in it.
+"""Log of the server: one JSON object a line on standard error, and nothing about users in it.
 
 Bodies, queries and paths are never logged. Of an error the log has its type and where it happened, not its
 message, which may quote what a user sent.

@@ -1,4 +1,4 @@
-"""What an operator watches, in Prometheus's words; every server has a registry of its own."""
+"""Metrics for an operator, in Prometheus's words; every server has a registry of its own."""
 
 from __future__ import annotations
 

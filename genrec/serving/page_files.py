@@ -1,4 +1,4 @@
-"""The page at ``/``: files of this package, sent as they are.
+"""Files of the page at ``/``, sent as they are.
 
 They hold nothing of the catalog, so they need no token; what the page shows comes from the other routes,
 which do. The page loads nothing from elsewhere, runs no script but its files, and never makes HTML of text.

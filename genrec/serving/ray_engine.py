@@ -1,4 +1,4 @@
-"""Recommendations for a file of users on the workers of a Ray cluster (see `genrec.common.ray_workers`).
+"""Ray engine: recommendations for a file of users on the workers of a Ray cluster.
 
 A worker opens the recommender's folder once and makes whole parts of `genrec.serving.user_files`, so that
 users share their searches with the same users as in one process. Items are the same and scores equal to
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from genrec.common.artifacts import MANIFEST, hash_file
+from genrec.common.artifacts import hash_file
 from genrec.common.errors import RecommenderError
+from genrec.common.manifest import RECOMMENDER
 from genrec.common.ray_workers import RaySettings, Work, on_workers
 from genrec.data.histories import Histories
 from genrec.recommender.request import Request
@@ -52,7 +53,7 @@ class RayEngine:
             InputError: the cluster cannot be used, or a worker does not see the recommender.
         """
         folder = self.folder.absolute()
-        arguments = (folder, hash_file(folder / MANIFEST), self.request, self.dtype)
+        arguments = (folder, hash_file(folder / RECOMMENDER.manifest), self.request, self.dtype)
         rows = [_row_of(part) for part in parts]
         found = on_workers(rows, _open_work, arguments, self.settings, self.device)
         return map(_unnested, found)
@@ -79,7 +80,7 @@ def _open_work(
             "the same path, such as a network file system"
         )
     recommender = open_folder(FittedRecommender, folder, device, dtype, merged=True)
-    if hash_file(folder / MANIFEST) != manifest:
+    if hash_file(folder / RECOMMENDER.manifest) != manifest:
         raise RecommenderError(
             f"{folder} holds another recommender than on the machine of the command: give both the same"
         )

@@ -1,4 +1,4 @@
-"""Routes that answer from the recommender and change nothing."""
+"""Reading routes, which answer from the recommender and change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a request is not answered: an HTTP status, and a message that says what to do."""
+"""Refusal of a request: an HTTP status, and a message that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the server: opens the recommender, listens, reloads on SIGHUP, drains when it is told to stop."""
+"""Server: opens the recommender, listens, reloads on SIGHUP, drains when it is told to stop."""
 
 from __future__ import annotations
 

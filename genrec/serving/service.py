@@ -1,4 +1,4 @@
-"""The parts of a running server, as its routes find them."""
+"""Service: the parts of a running server, as its routes find them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a recommender is served: where, how requests are gathered, and what is too much."""
+"""Settings of a server: where it listens, how requests are gathered, and what is too much."""
 
 from __future__ import annotations
 

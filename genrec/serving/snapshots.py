@@ -1,4 +1,4 @@
-"""The recommender that is being served, and how another takes its place without a request lost.
+"""Snapshots: the recommender that is being served, and how another takes its place without a request lost.
 
 A request takes the snapshot that is current when it comes in and keeps it to the end. A new one is opened and
 warmed up in a thread of its own, beside the searches, and becomes current in one assignment.
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec.common.artifacts import MANIFEST
 from genrec.common.errors import GenrecError, InputError
+from genrec.common.manifest import RECOMMENDER
 from genrec.recommender.recommend import recommend
 from genrec.recommender.request import Request
 from genrec.serving.refusals import Refusal
@@ -181,7 +181,7 @@ class Shelf:
         if self.folder is None:
             return None
         try:
-            facts = (self.folder / MANIFEST).stat()
+            facts = (self.folder / RECOMMENDER.manifest).stat()
         except OSError:
             return None
         return facts.st_mtime_ns, facts.st_ino, facts.st_size

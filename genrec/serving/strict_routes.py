@@ -1,4 +1,4 @@
-"""Routes that refuse what they do not understand: bodies that are not strict JSON, options nobody reads."""
+"""Strict routes, which refuse bodies that are not strict JSON, and options nobody reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask: bearer tokens, named in the environment and never written anywhere."""
+"""Tokens of those who may ask, named in the environment and never written anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One level of the catalog's semantic IDs, as a picture needs it: what lies below a prefix of codes."""
+"""Tree of semantic IDs, one level of it, as a picture needs it: what lies below a prefix of codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recommendations for a file of users, in constant memory, written part by part and resumable.
+"""User files: recommendations for a file of users, in constant memory, part by part and resumable.
 
 An engine turns parts of the users into tables: this process, or workers on many machines (see
 `genrec.serving.ray_engine`). Both call `recommend_part` on the same parts, so they give the same rows, and

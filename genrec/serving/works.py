@@ -1,4 +1,4 @@
-"""From a request's body to a `Work`: which requests may share a search, and what each gets of it.
+"""Works made of requests' bodies: which may share a search, and what each gets of it.
 
 Requests share one call of `recommend` where they ask the same of the same snapshot. Only `k` may differ, as
 long as no search is widened for it: the best `k` items are then the first of the best `K`. Every filter and

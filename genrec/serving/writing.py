@@ -1,4 +1,4 @@
-"""Routes that change what is served; each needs a token, also where reading needs none."""
+"""Writing routes, which change what is served; each needs a token, also where reading needs none."""
 
 from __future__ import annotations
 

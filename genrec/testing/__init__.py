@@ -1,1 +1,1 @@
-"""Test suites that a new part inherits to show that it keeps its contract; they need pytest."""
+"""Contracts that a new part inherits as tests, tiny models for them, and pages as a browser sees them."""

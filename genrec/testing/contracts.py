@@ -1,4 +1,4 @@
-"""What every item tokenizer must do, as tests.
+"""Contract of item tokenizers, as tests to inherit; they need pytest.
 
 Inherit, say how to make one, and pytest runs the suite on it::
 

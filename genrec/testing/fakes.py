@@ -1,4 +1,4 @@
-"""Tiny random models and catalogs: real Transformers architectures, small enough for a test."""
+"""Fakes: tiny random models and catalogs of real Transformers architectures, small enough for a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTML page as a browser would see it, for tests of what genrec writes."""
+"""Page as a browser would see it, for tests of the HTML that genrec writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training state in one safetensors file: weights that train, optimizer moments, random state, progress.
+"""Checkpoint: training state in one safetensors file; weights, optimizer moments, random state, progress.
 
 A file is written under a temporary name and renamed, so it is whole or absent, and carries a checksum. The
 newest two are kept: if the newest cannot be read or does not match its checksum, the one before it is used

@@ -1,4 +1,4 @@
-"""Supervised training, resumable to the bit, in one process or many.
+"""Training loop, resumable to the bit, in one process or many.
 
 The loop is written on Hugging Face Accelerate rather than the Transformers Trainer, for three reasons. Its
 state is one safetensors file (the Trainer's optimizer and random state are pickles). A run that is killed

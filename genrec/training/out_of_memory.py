@@ -1,4 +1,4 @@
-"""What to say when a batch does not fit in memory: the number of pieces in which it does."""
+"""Out-of-memory advice: the number of pieces in which a batch does fit."""
 
 from __future__ import annotations
 

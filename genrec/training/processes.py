@@ -1,4 +1,4 @@
-"""The processes of one run: one, or as many as ``accelerate launch`` started."""
+"""Processes of one run: one, or as many as ``accelerate launch`` started."""
 
 from __future__ import annotations
 

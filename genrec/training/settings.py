@@ -1,4 +1,4 @@
-"""How long, how fast and in what portions to train."""
+"""Training settings: how long, how fast and in what portions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training with parameters, gradients and moments in pieces, one a process (FSDP, Zhao et al. 2023).
+"""Sharding: parameters, gradients and moments in pieces, one a process (FSDP, Zhao et al. 2023).
 
 ``accelerate launch --use_fsdp`` asks for it. Torch's second form of it (`fully_shard`) does the work, on a
 copy of the loss: between steps the loss itself stays whole in main memory, and takes the trained weights

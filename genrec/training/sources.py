@@ -1,4 +1,4 @@
-"""What an epoch is made of: batches by number, each in as many equal parts as there are takers.
+"""Sources of an epoch: batches by number, each in as many equal parts as there are takers.
 
 A source is a function of (seed, epoch, batch, part) and nothing else. So a run that is resumed jumps to its
 batch without replaying a data loader, and P processes that take a part each see, together, the very batch

@@ -1,4 +1,4 @@
-"""How fast a run is, and how much memory it holds."""
+"""Throughput of a run, and how much memory it holds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Attention that is bidirectional inside an item: one pass and one search against one naive loop."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -14,13 +12,11 @@ from genrec.common.errors import ConfigError
 from genrec.data.histories import Histories
 from genrec.decoding import BeamSearch, BeamSettings
 from genrec.decoding.readers import Replay, SharedCache
-from genrec.fitting.objectives.batches import HistoryBatch, pad_items
+from genrec.fitting.objectives.batches import pad_items
 from genrec.fitting.objectives.next_item import NextItemLoss
-from genrec.fitting.steps import history_source
 from genrec.language_model import LanguageModel, LanguageModelSettings, item_attention
 from genrec.language_model.item_attention import BidirectionalInputs, require_masks
 from genrec.testing.fakes import CACHELESS, TinyCatalog, save_tiny_pretrained, tiny_causal_lm
-from genrec.training import CodeNeighbors, TrainingSettings
 
 CATALOG = TinyCatalog.random(20, (5, 4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32)
@@ -167,33 +163,6 @@ def test_whatever_the_levels_and_lengths(data):
     sequences = st.lists(st.lists(numbers, min_size=1, max_size=5), min_size=1, max_size=3)
     lm = model(catalog=catalog)
     assert_pass_is_the_oracle(lm, "catalog", data.draw(sequences), catalog)
-
-
-@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
-@pytest.mark.parametrize("sizes", [(5, 4), (5, 4, 3)])
-@pytest.mark.parametrize("normalization", ["level", "catalog"])
-@pytest.mark.parametrize("vectors", [False, True])
-def test_targets_are_scored_behind_what_the_history_was_written_as(
-    attention, sizes, vectors, normalization
-):
-    """One stream, where that suffices, and two: both against one naive row a target."""
-    catalog = TinyCatalog.random(12, sizes, seed=2)
-    lm = model(catalog=catalog, item_attention=attention, item_vectors=vectors)
-    loss = NextItemLoss(lm, catalog.codes, catalog.trie, normalization, inputs_of(lm, catalog))
-    neighbors = CodeNeighbors.of(catalog.trie)
-    items = pad_items(Histories.of([[4, 9, 2, 4], [7], [3, 11]]), np.arange(3))
-    written = np.where(items < 0, -1, neighbors.draw(items.clip(0), 0.8, np.random.default_rng(1)))
-    assert (items != written).sum() >= 3
-    # Some share the first code alone: with three levels they show a target a wrong second one.
-    assert (catalog.codes[items, 1] != catalog.codes[written, 1]).any()
-    with torch.no_grad():
-        found = float(loss(HistoryBatch(torch.from_numpy(items), torch.from_numpy(written))))
-    expected = [
-        naive(lm, list(row[:t]), int(own[t]), normalization, catalog)
-        for own, row in zip(items, written, strict=True)
-        for t in range((own >= 0).sum())
-    ]
-    assert found / len(expected) == pytest.approx(-np.mean(expected), abs=1e-5)
 
 
 def test_no_code_is_predicted_from_a_state_that_saw_it():
@@ -359,30 +328,6 @@ def test_it_is_kept_by_all_that_copies_a_model(tmp_path):
     assert isinstance(inputs_of(back), BidirectionalInputs)
     assert back.tokens_per_item == 5
     assert naive(back, [4], 9, "catalog") == pytest.approx(naive(lm, [4], 9, "catalog"), abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "normalization", "tokens"),
-    [((5, 4), "level", 2), ((5, 4, 3), "catalog", 3), ((5, 4, 3), "level", 5)],
-)
-def test_noise_takes_masks_only_where_targets_stand_apart(sizes, normalization, tokens, tmp_path):
-    catalog = TinyCatalog.random(18, sizes, seed=2)
-    chosen = SimpleNamespace(
-        training=TrainingSettings(code_noise=0.1),
-        search=BeamSettings(normalization=normalization),
-    )
-
-    def source(kind):
-        lm = model(tmp_path, kind, catalog, item_attention="causal")
-        recommender = SimpleNamespace(language_model=lm, settings=chosen, trie=catalog.trie)
-        return history_source(recommender, Histories.of([[0, 1]]), 0)
-
-    assert source("llama").tokens_per_item == tokens
-    if tokens == len(sizes):
-        assert source("mistral-window").neighbors is not None
-        return
-    with pytest.raises(ConfigError, match=r"code_noise with search.normalization = 'level' needs"):
-        source("mistral-window")
 
 
 def test_tasks_stay_causal():

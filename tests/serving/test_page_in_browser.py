@@ -5,7 +5,6 @@ Needs the package playwright and a Chromium on the PATH.
 
 import re
 import shutil
-from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -49,7 +48,9 @@ def address(recommender, make_app):
     table = recommender.catalog.table
     titles = pa.array([f"{title} {HOSTILE}" for title in recommender.catalog.titles])
     table = table.set_column(table.column_names.index("title"), "title", titles)
-    hostile = replace(recommender, catalog=Catalog.from_table(table), index=recommender.trie)
+    hostile = recommender.changed(
+        catalog=Catalog.from_table(table),
+    )
     with listening(make_app(Writer(hostile), tokens=[TOKEN])) as url:
         yield url
 

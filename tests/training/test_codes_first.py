@@ -10,6 +10,7 @@ from genrec import FitSettings
 from genrec.common.config import validate
 from genrec.common.errors import ConfigError, InputError
 from genrec.data.histories import Histories
+from genrec.fitting.objectives.histories import HistorySource
 from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog, save_tiny_pretrained
@@ -18,6 +19,12 @@ from genrec.training import TrainingSettings, train
 CATALOG = TinyCatalog.random(12, (4, 3), seed=2)
 VECTORS = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)
 DATA = Histories.of(np.random.default_rng(5).integers(0, 12, (30, 5)).tolist())
+
+
+def train_on(loss, histories, settings, validate, *, seed, **options):
+    """Train on histories alone."""
+    source = HistorySource(histories, settings, seed)
+    return train(loss, source, settings, validate, seed=seed, **options)
 
 
 @pytest.fixture(scope="module", params=["qwen3", "qwen3-untied"])
@@ -40,7 +47,7 @@ def run(base, folder, steps, *, tuning="lora", kill=None, **more):
         if step == kill:
             raise KeyboardInterrupt
 
-    train(loss, DATA, training, None, folder=folder, seed=3, report=report)
+    train_on(loss, DATA, training, None, folder=folder, seed=3, report=report)
     after = dict(lm.model.named_parameters())
     return before, after, {name for name in after if not torch.equal(before[name], after[name])}
 
@@ -75,4 +82,4 @@ def test_what_has_no_pretrained_rest_is_refused(tmp_path):
         validate(FitSettings, {"training": {"codes_first": 3}}, source="test")
     module = torch.nn.Linear(2, 1)
     with pytest.raises(InputError, match="no codes here"):
-        train(module, DATA, TrainingSettings(codes_first=3), None, folder=tmp_path / "x", seed=0)
+        train_on(module, DATA, TrainingSettings(codes_first=3), None, folder=tmp_path / "x", seed=0)

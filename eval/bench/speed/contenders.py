@@ -1,4 +1,4 @@
-"""The same constrained beam search several ways, on one stage."""
+"""Contenders: the same constrained beam search several ways, on one stage."""
 
 from __future__ import annotations
 

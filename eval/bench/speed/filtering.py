@@ -1,4 +1,4 @@
-"""What a filter cell measures: what allow and deny lists cost a search."""
+"""Filter cells: what allow and deny lists cost a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an index cell measures: building the trie of a large catalog, and whether searching it costs more."""
+"""Index cells: building the trie of a large catalog, and whether searching it costs more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine is, what it can do at best, and how much memory a call takes on it."""
+"""Machine: what it is, what it can do at best, and how much memory a call takes on it."""
 
 from __future__ import annotations
 

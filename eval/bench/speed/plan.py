@@ -1,4 +1,4 @@
-"""Which cells are measured: one factor varied at a time around a reference, and named ones.
+"""Plan of the cells: one factor varied at a time around a reference, and named ones.
 
 A cell's name is its group and its place in it: ``users/8``, ``named/smollm2-135m``, ``index/10m-4x256``.
 Where two names mean the same workload, it is one cell of two names, measured once.

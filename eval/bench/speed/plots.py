@@ -1,4 +1,4 @@
-"""How the cost of a call grows along each factor, as pictures."""
+"""Plots of how the cost of a call grows along each factor."""
 
 from __future__ import annotations
 

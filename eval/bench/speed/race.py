@@ -1,4 +1,4 @@
-"""Contenders timed in turn, within a budget of seconds."""
+"""Race of contenders, timed in turn, within a budget of seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measured cells as one JSON file, written anew after every cell, so that a killed run goes on."""
+"""Results: the measured cells as one JSON file, written anew after every cell, so that a killed run goes on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import genrec
 from bench.speed.machine import facts
 from bench.speed.plan import Cell, SpeedPlan
 from genrec.common.artifacts import atomic_file, provenance
@@ -107,7 +108,7 @@ class Results:
 
 def code_fingerprint() -> str:
     """Short SHA-256 of the source files whose speed is measured, and of those that measure it."""
-    root = Path(__file__).parents[2]
+    root = Path(genrec.__file__).parent
     files = [path for folder in _TIMED for path in sorted((root / folder).glob("*.py"))]
     files += [Path(__file__).with_name(f"{name}.py") for name in _TIMING]
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The least time in which a machine could answer: no faster than its arithmetic, nor than its memory.
+"""Roofline: the least time in which a machine could answer, by its arithmetic and by its memory.
 
 Each step of the search takes at least the larger of two times: its floating-point operations at the
 machine's best rate of matrix products, and the bytes it must read at the machine's copy bandwidth. With R

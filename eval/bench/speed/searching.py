@@ -1,4 +1,4 @@
-"""What a search cell measures: how fast each contender is, how it compares, and whether it is right."""
+"""Search cells: how fast each contender is, how it compares, and whether it is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measured cells as Markdown tables."""
+"""Tables of measured cells, in Markdown."""
 
 from __future__ import annotations
 

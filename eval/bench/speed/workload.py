@@ -1,4 +1,4 @@
-"""What is decoded: random models of given shapes, random catalogs of up to billions of possible codes."""
+"""Workload: random models of given shapes, random catalogs of up to billions of possible codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page: no script, nothing loaded from elsewhere, light and dark.
+"""Page of an evaluation: HTML without a script, nothing loaded from elsewhere, light and dark.
 
 It is made from the document of `genrec.evaluating.report_document`. Everything that comes from a catalog
 or from a folder's name is escaped.

@@ -1,4 +1,4 @@
-"""The plots of an evaluation: recall over k, calibration, training."""
+"""Plots of an evaluation: recall over k, calibration, training."""
 
 from __future__ import annotations
 

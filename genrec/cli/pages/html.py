@@ -1,4 +1,4 @@
-"""What the HTML pages of genrec have in common: no script, nothing loaded from elsewhere, light and dark."""
+"""HTML that the pages share: no script, nothing loaded from elsewhere, light and dark."""
 
 from __future__ import annotations
 

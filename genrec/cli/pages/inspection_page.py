@@ -1,4 +1,4 @@
-"""An inspection as one HTML page: no script, nothing loaded from elsewhere, light and dark.
+"""Page of an inspection: HTML without a script, nothing loaded from elsewhere, light and dark.
 
 It is made from the document that ``genrec inspect --json`` prints, and can be read without genrec.
 Everything that comes from a catalog is escaped.

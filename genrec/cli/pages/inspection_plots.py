@@ -1,4 +1,4 @@
-"""The plots of an inspection, drawn by matplotlib as SVG that takes its page's text colour."""
+"""Plots of an inspection, drawn by matplotlib as SVG that takes its page's text colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a baseline listens to a history: the newest items most."""
+"""Recency: how a baseline weights a history's items, the newest most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sequence networks share: tables, the attention block, and the ranking of a whole catalog.
+"""Sequence model: tables, the attention block and the ranking that the sequence networks share.
 
 A network turns a history into a vector of its items' own space; an item's score is the product of the two
 (the item table is also the output layer, as in SASRec). How networks learn is not known here.

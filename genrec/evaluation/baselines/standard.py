@@ -1,4 +1,4 @@
-"""The baselines that every result table of genrec carries."""
+"""Standard baselines, which every result table of genrec carries."""
 
 from __future__ import annotations
 

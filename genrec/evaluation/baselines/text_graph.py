@@ -1,4 +1,4 @@
-"""The graph of items that are alike by their texts: made, extended by new items, and rid of old ones."""
+"""Text graph: items that are alike by their texts, extended by new items and rid of old ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Titles that no model wrote: what a title generator has to beat.
+"""Title baselines, which no model wrote: what a title generator has to beat.
 
 In the KDD Cup on Amazon-M2 the last title of the history was the baseline, and cutting words off its end
 was enough for a place among the first ten: sizes, colours and boasts seldom come back, and BLEU's

@@ -1,4 +1,4 @@
-"""Judge written titles, the third task of Amazon-M2: write the title of the product that comes next.
+"""Evaluation of written titles, the third task of Amazon-M2: write the title of the product that comes next.
 
 Jin et al. 2023, "Amazon-M2: A Multilingual Multi-locale Shopping Session Dataset". Every case counts,
 empty answers too, and every number says how sure it is. BLEU is no mean over cases, so its interval

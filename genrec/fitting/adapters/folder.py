@@ -1,4 +1,4 @@
-"""The folder of a domain adapter: what peft saves, what it belongs to, and what its items are like.
+"""Folder of a domain adapter: what peft saves, what it belongs to, and what its items are like.
 
 adapter_config.json, adapter_model.safetensors   the update, as peft writes adapters
 centres.safetensors                              `(K, D)` centres of the domain's item vectors
@@ -7,7 +7,6 @@ adapter.json                                     the base model's hash, what was
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.common.artifacts import ADAPTER_MANIFEST, atomic_folder, hash_file, provenance
+from genrec.common.artifacts import atomic_folder, provenance
 from genrec.common.errors import InputError, RecommenderError
-from genrec.common.folder_safety import check_content, check_place
-from genrec.common.strict_json import read_json
+from genrec.common.manifest import ADAPTER, read_manifest, write_manifest
 from genrec.language_model import LanguageModel
 from genrec.language_model.domain_adapters import save_lora
 
 __all__ = ["DomainAdapter", "open_adapters", "save_adapter_folder"]
 
-_FORMAT = 1
 _WEIGHTS, _CENTRES = "adapter_model.safetensors", "centres.safetensors"
-_FILES = ("adapter_config.json", _WEIGHTS, _CENTRES)
+_PARTS = {"base": str, "facts": dict}
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,17 @@ class DomainAdapter:
         """
         from safetensors.numpy import load_file
 
-        document = _verified(folder)
+        document = read_manifest(folder, _PARTS, ADAPTER)
+        files = document["files"]
+        for name in (_WEIGHTS, _CENTRES):
+            if name not in files:
+                raise RecommenderError(
+                    f"{folder / ADAPTER.manifest} names no {name}: fit the adapter again"
+                )
         centres = load_file(folder / _CENTRES).get("centres")
         if centres is None:
             raise RecommenderError(f"{folder / _CENTRES} holds no centres: fit the adapter again")
-        sha256 = document["files"][_WEIGHTS]
-        return cls(folder, document["base"], sha256, centres, document["facts"])
+        return cls(folder, document["base"], files[_WEIGHTS], centres, document["facts"])
 
 
 def save_adapter_folder(
@@ -94,15 +96,8 @@ def save_adapter_folder(
     with atomic_folder(out, overwrite=overwrite) as building:
         save_lora(adapted, building)
         save_file({"centres": np.ascontiguousarray(centres)}, building / _CENTRES)
-        document = {
-            "format_version": _FORMAT,
-            "base": base,
-            "facts": facts,
-            "provenance": provenance(),
-            "files": {name: hash_file(building / name) for name in _FILES},
-        }
-        text = json.dumps(document, indent=2) + "\n"
-        (building / ADAPTER_MANIFEST).write_text(text, encoding="utf-8")
+        content = {"base": base, "facts": facts, "provenance": provenance()}
+        write_manifest(building, content, ADAPTER)
 
 
 def open_adapters(folders: Sequence[str | Path]) -> list[DomainAdapter]:
@@ -121,31 +116,3 @@ def open_adapters(folders: Sequence[str | Path]) -> list[DomainAdapter]:
                 "their updates do not add up: take adapters of one base"
             )
     return adapters
-
-
-def _verified(folder: Path) -> dict[str, Any]:
-    manifest = folder / ADAPTER_MANIFEST
-    if not manifest.is_file():
-        raise RecommenderError(
-            f"{folder} is not a domain adapter: it has no {ADAPTER_MANIFEST}; make one with "
-            "'genrec adapters fit'"
-        )
-    try:
-        document: dict[str, Any] = read_json(manifest)
-        version, files = document["format_version"], document["files"]
-        missing = {"base", "facts"} - document.keys()
-        changed = [name for name in _FILES if hash_file(check_place(folder, name)) != files[name]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
-        raise RecommenderError(f"{manifest} or a file it names cannot be read ({error})") from None
-    if version != _FORMAT:
-        raise RecommenderError(
-            f"{manifest} has format version {version}, this genrec reads {_FORMAT}"
-        )
-    if missing or changed:
-        raise RecommenderError(
-            f"{folder} is not what was saved ({', '.join([*sorted(missing), *changed])}): restore it from a "
-            "copy, or fit the adapter again"
-        )
-    for name in _FILES:
-        check_content(folder / name)
-    return document

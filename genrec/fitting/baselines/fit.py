@@ -1,4 +1,4 @@
-"""Fit a strong baseline: linear models in closed form, sequence networks by the resumable training loop.
+"""Fit of a strong baseline: linear models in closed form, sequence networks by the resumable training loop.
 
 Evaluation knows rankings and no training, so networks stand there and learn here. Validation, early stopping
 and weights kept are those of a recommender's own fit: a baseline is beaten fairly or not at all.

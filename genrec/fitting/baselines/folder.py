@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ import numpy as np
 import torch
 
 from genrec.common.artifacts import (
-    BASELINE_MANIFEST,
     atomic_folder,
-    hash_file,
     provenance,
 )
 from genrec.common.config import validate
 from genrec.common.errors import InputError
+from genrec.common.manifest import BASELINE, read_manifest, write_manifest
 from genrec.data.histories import Split
 from genrec.evaluation.baselines.ease import Ease, EaseConfig
 from genrec.evaluation.baselines.item_knn import ItemKNN, ItemKNNConfig
@@ -37,7 +35,7 @@ __all__ = ["fit_baseline_folder", "load_baseline", "save_baseline"]
 
 log = logging.getLogger(__name__)
 _WEIGHTS = "model.safetensors"
-_FORMAT = 1
+_PARTS = {"settings": dict, "n_items": int, "data": dict, "facts": dict}
 
 
 def fit_baseline_folder(
@@ -64,7 +62,7 @@ def fit_baseline_folder(
     Raises:
         InputError: `out` is something else, or the fit is refused (see `fit_baseline`).
     """
-    if (out / BASELINE_MANIFEST).is_file() and not overwrite:
+    if (out / BASELINE.manifest).is_file() and not overwrite:
         found = load_baseline(out, settings.device)
         data = split_facts(split.train, split.valid, n_items)
         if found.data == data and found.settings == settings:
@@ -82,33 +80,31 @@ def fit_baseline_folder(
 
 
 def save_baseline(baseline: Baseline, folder: Path) -> None:
-    """Write a baseline into an existing folder."""
+    """Write a baseline into an existing folder, which holds nothing else."""
     from safetensors.numpy import save_file
 
     state = {key: np.ascontiguousarray(value) for key, value in baseline.ranker.state().items()}
     save_file(state, folder / _WEIGHTS)
-    document = {
-        "format_version": _FORMAT,
+    content = {
         "settings": baseline.settings.model_dump(mode="json"),
         "n_items": baseline.n_items,
         "data": baseline.data,
         "facts": baseline.facts,
         "provenance": provenance(),
-        "sha256": hash_file(folder / _WEIGHTS),
     }
-    (folder / BASELINE_MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_manifest(folder, content, BASELINE)
 
 
 def load_baseline(folder: Path, device: str = "auto") -> Baseline:
     """Read back what `save_baseline` wrote; its rankings are the same.
 
     Raises:
-        InputError: the folder holds no baseline, one of another format version, or an altered one.
+        RecommenderError: the folder holds no baseline, one of another format version, or an altered one.
     """
     from safetensors.numpy import load_file
 
-    document = _read(folder)
-    source = str(folder / BASELINE_MANIFEST)
+    document = read_manifest(folder, _PARTS, BASELINE)
+    source = str(folder / BASELINE.manifest)
     settings = validate(BaselineSettings, without_retired(document["settings"]), source=source)
     settings = settings.replace(device=device)
     ranker = _restore(load_file(folder / _WEIGHTS), settings, document["n_items"])
@@ -124,27 +120,3 @@ def _restore(state: dict[str, Any], settings: BaselineSettings, n_items: int) ->
     model = network(settings, n_items).to(settings.torch_device())
     with torch.no_grad():
         return SequenceRanker.restore(state, model, config.kind)
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """The folder's document, checked against its weights."""
-    manifest, weights = folder / BASELINE_MANIFEST, folder / _WEIGHTS
-    if not (manifest.is_file() and weights.is_file()):
-        raise InputError(
-            f"{folder} holds no baseline ({BASELINE_MANIFEST} and {_WEIGHTS}): make one with "
-            "train/baseline.py"
-        )
-    try:
-        document = json.loads(manifest.read_text(encoding="utf-8"))
-        version, digest = document["format_version"], document["sha256"]
-        missing = {"settings", "n_items", "data", "facts"} - document.keys()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{manifest} cannot be read ({error}): fit the baseline again") from None
-    if version != _FORMAT:
-        raise InputError(f"{manifest} has format version {version}, this genrec reads {_FORMAT}")
-    if missing:
-        raise InputError(f"{manifest} lacks {', '.join(sorted(missing))}: fit the baseline again")
-    if digest != hash_file(weights):
-        raise InputError(f"{weights} is not what was saved: fit the baseline again")
-    result: dict[str, Any] = document
-    return result

@@ -1,4 +1,4 @@
-"""What sequence networks learn by: the softmax over the catalog, whole or sampled, or yes and no.
+"""Losses of the sequence networks: the softmax over the catalog, whole or sampled, or yes and no.
 
 The choice matters more than the network. SASRec's own loss, one negative an item, leaves it overconfident
 (Petrov and Macdonald, gSASRec, RecSys 2023); with the whole catalog's softmax the same network is a strong

@@ -1,4 +1,4 @@
-"""The weights of several adapters, learned: of a whole language model, these few numbers train.
+"""Adapter weights as an objective: of a whole language model, these few numbers train.
 
 After the layer-wise integration of X-Cross (Hadad et al. 2025); what is different is said in
 `genrec.language_model.domain_adapters`.

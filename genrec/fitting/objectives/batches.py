@@ -1,4 +1,4 @@
-"""Which items are trained on together: windows of histories, grouped by length.
+"""Batches of item sequences: windows of histories, grouped by length.
 
 Everything is a function of (seed, epoch), so a run that is resumed sees the batches it would have seen.
 """

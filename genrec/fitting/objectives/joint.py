@@ -1,4 +1,4 @@
-"""Several catalogs, one language model: each batch is of one catalog, and is scored in its tree.
+"""Joint objective of several catalogs: each batch is of one catalog, and is scored in its tree.
 
 Catalogs may hold the same semantic IDs for different items. They never meet: a batch's loss knows only the
 tree of its own catalog, as a search does.

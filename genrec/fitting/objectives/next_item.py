@@ -1,4 +1,4 @@
-"""The loss of one pass: every item of every sequence is a target.
+"""Next-item loss: one pass a sequence, in which every item is a target.
 
 A sequence of n items becomes one row of tokens, prompt prefix and then `n x L` codes (or two streams, see
 `genrec.language_model.item_attention`). The hidden state in front of each code predicts it, so one pass

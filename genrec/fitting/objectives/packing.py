@@ -1,4 +1,4 @@
-"""Sequences of different lengths in rows of one length, next to each other, without seeing each other.
+"""Packing: sequences of different lengths in rows of one length, which do not see each other.
 
 Positions start anew with every sequence; Transformers reads that as the border
 (`find_packed_sequence_indices` in its `masking_utils`) and masks attention block by block. A model whose

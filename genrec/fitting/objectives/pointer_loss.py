@@ -1,4 +1,4 @@
-"""What pointing costs: the likelihood of each next item under the language model's pointer.
+"""Pointer loss: the likelihood of each next item under the language model's pointer.
 
 What each item makes likely is a distribution over the whole catalog, so no other items need be compared with
 the one that came.

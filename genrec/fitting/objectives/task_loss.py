@@ -1,4 +1,4 @@
-"""The loss of mixed tasks: codes under the search's own normalization, words over the whole vocabulary.
+"""Task loss: codes under the search's own normalization, words over the whole vocabulary.
 
 Only hidden states in front of targets meet the head. Words do so a few hundred at a time, computed again in
 the backward pass, so that no `(targets, V)` logits of a large vocabulary are ever kept.

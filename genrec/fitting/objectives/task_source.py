@@ -1,4 +1,4 @@
-"""A mixture of tasks as batches: every history in one pass, and beside it examples of each task.
+"""Task source: every history in one pass, and beside it examples of each task, as batches.
 
 All examples of an epoch are rendered when it begins; a million of them take about a minute and a gigabyte.
 """

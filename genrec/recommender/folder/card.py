@@ -1,4 +1,4 @@
-"""The `README.md` of a recommender folder: a model card in the form of the Hugging Face hub.
+"""Model card: the `README.md` of a recommender folder, in the form of the Hugging Face hub.
 
 YAML in front for the hub, then Markdown: what the recommender is, what it was made from and how, what was
 measured and what was not, what it cost and where it ends. Every figure is one of the folder's own

@@ -1,4 +1,4 @@
-"""What a model card says in words alone, the same for many recommenders."""
+"""Words of a model card that are the same for many recommenders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recommender's language model as a folder that needs no genrec: Transformers and vLLM read it.
+"""Export of the language model, as a folder that needs no genrec: Transformers and vLLM read it.
 
 An adapter is merged into its base model, quantized or not. Beside the weights lie the items with the tokens
 of their semantic IDs, the trie, and a README with a program that generates items.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec.common.artifacts import atomic_folder, read_manifest, require_free
+from genrec.common.artifacts import atomic_folder, require_free
 from genrec.common.errors import InputError
+from genrec.common.manifest import read_manifest
 from genrec.language_model import LanguageModel
 from genrec.recommender.settings import FitSettings, read_settings
 from genrec.recommender.tables import read_catalog

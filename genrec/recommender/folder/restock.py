@@ -1,4 +1,4 @@
-"""Items added to a recommender folder and removed from it, the language model untouched.
+"""Restocking of a recommender folder: items added and removed, the language model untouched.
 
 The changed folder is built beside the old one: what other items change is written anew, every other file
 is a second name of the old one (a hard link; a copy where the file system has none). In place, the two
@@ -14,14 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from genrec.common.artifacts import (
-    atomic_folder,
-    provenance,
-    read_manifest,
-    require_free,
-    require_unchanged,
-    write_manifest,
-)
+from genrec.common.artifacts import atomic_folder, provenance, require_free
+from genrec.common.manifest import read_manifest, require_unchanged, write_manifest
 from genrec.data.catalog import Catalog
 from genrec.recommender.catalog import FILES, CatalogChange, FittedCatalog
 from genrec.recommender.folder.card import CARD, write_card

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from genrec.common.artifacts import atomic_folder, provenance, read_manifest, write_manifest
+from genrec.common.artifacts import atomic_folder, provenance
+from genrec.common.manifest import read_manifest, write_manifest
 from genrec.decoding import Trie
 from genrec.language_model import LanguageModel
 from genrec.recommender.catalog import FittedCatalog
@@ -44,7 +45,7 @@ def open_folder(
     base: str | None = None,
 ) -> AnyRecommender:
     """Read what `save_folder` wrote, in that class (see `GenerativeRecommender.from_pretrained`)."""
-    manifest = read_manifest(folder, parts=("settings", "semantic_ids", "data"))
+    manifest = read_manifest(folder, {"settings": dict, "semantic_ids": dict, "data": dict})
     settings = read_settings(manifest["settings"], source=str(folder))
     if base is not None:
         moved = settings.language_model.replace(backbone=base)

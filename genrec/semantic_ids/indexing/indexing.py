@@ -1,4 +1,4 @@
-"""An item indexing: what gives every item of a catalog a tuple of codes without any vector.
+"""Indexing: a tuple of codes for every item of a catalog, without any vector.
 
 An item's tuple is a path and a number among the items on the same path (Hua et al. 2023, "How to
 Index Item IDs for Recommendation Foundation Models"). Tuples are unique as they are made: there is no

@@ -1,4 +1,4 @@
-"""Paths by name: the category tree and the trie of title words.
+"""Names as paths: the category tree and the trie of title words.
 
 A name (a category, a word) has one code at its level wherever in the tree it stands, so that
 *Accessories* means the same to the language model under every department. Code 0 stands for no name

@@ -1,4 +1,4 @@
-"""Numbers as codes: an order of the items, digits for each number, and free tuples for newcomers."""
+"""Numbering: an order of the items, digits for each number, and free tuples for newcomers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each indexing may be told; the ``kind`` chooses it."""
+"""Settings of the indexings; the ``kind`` chooses one."""
 
 from __future__ import annotations
 

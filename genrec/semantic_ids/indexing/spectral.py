@@ -1,4 +1,4 @@
-"""Paths by behaviour: recursive spectral clustering of the training log's co-occurrence graph.
+"""Spectral paths: recursive clustering of the training log's co-occurrence graph.
 
 Items bought together fall into one cluster and share its code (Hua et al. 2023, section 4.3, after
 Ng, Jordan & Weiss 2001). Every cluster is cut again until it holds few enough items. Clusters have a

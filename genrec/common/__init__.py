@@ -1,0 +1,1 @@
+"""Tools of every room: errors, settings, files and folders, devices, progress, workers."""

@@ -1,0 +1,1 @@
+"""Evaluation of written titles: metrics, baselines, tables."""

@@ -1,0 +1,1 @@
+"""Domain adapters: small updates of a shared language model, and their combination."""

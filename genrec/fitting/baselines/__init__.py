@@ -1,0 +1,1 @@
+"""Baselines that train: their losses, their fit and their folder."""

@@ -1,0 +1,1 @@
+"""Objectives: what training minimises, and the batches that it is computed on."""

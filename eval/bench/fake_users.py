@@ -182,8 +182,8 @@ def _on_real_users(
     values = np.stack([shown, gains], axis=1)
     low, high = confidence_intervals(values, cases.users, Bootstrap())
     means = values.mean(axis=0)
-    told = [(float(means[i]), float(low[i]), float(high[i])) for i in range(2)]
-    return told[0], told[1]
+    intervals = [(float(means[i]), float(low[i]), float(high[i])) for i in range(2)]
+    return intervals[0], intervals[1]
 
 
 def _left_out(split: Split, log: Interactions) -> NDArray[np.bool_]:

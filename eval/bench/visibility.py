@@ -146,13 +146,13 @@ class _Bench:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep hundreds of added items out of the log."""
-    told = logging.getLogger("genrec.recommender.catalog")
-    level = told.level
-    told.setLevel(logging.WARNING)
+    logger = logging.getLogger("genrec.recommender.catalog")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        told.setLevel(level)
+        logger.setLevel(level)
 
 
 def _cleaned(recommender: GenerativeRecommender, cleaning: TextCleaning) -> GenerativeRecommender:

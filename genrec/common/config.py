@@ -17,7 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genrec.common.errors import ConfigError
 
-__all__ = ["Settings", "load_settings", "parse_overrides"]
+__all__ = ["ANY", "Settings", "load_settings", "parse_overrides", "validate", "without_retired"]
+
+ANY = object()
+"""Of a retired setting: that every value of it may be left out."""
 
 
 class Settings(BaseModel):
@@ -66,6 +69,25 @@ def validate(kind: type[S], values: Mapping[str, Any], source: str) -> S:
     except ValidationError as error:
         lines = [_explain(kind, dict(problem)) for problem in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(lines)) from None
+
+
+def without_retired(
+    values: Mapping[str, Any], retired: Mapping[str, Any], source: str
+) -> Mapping[str, Any]:
+    """Settings of a saved folder, less those that are no more.
+
+    Args:
+        values: as the folder holds them.
+        retired: dotted names, each with the value that is now the only one, or `ANY`.
+        source: the folder, for the error.
+
+    Raises:
+        ConfigError: a retired setting has another value, so that what was saved cannot be had any more.
+    """
+    kept: Mapping[str, Any] = values
+    for name, only in retired.items():
+        kept = _pruned(kept, name.split("."), only, f"{source}: {name}")
+    return kept
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -232,3 +254,18 @@ def _groups(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [group for part in get_args(annotation) for group in _groups(part)]
+
+
+def _pruned(values: Any, path: list[str], only: Any, name: str) -> Any:
+    """Values without the one at `path`; a copy where it is there."""
+    first, *rest = path
+    if not isinstance(values, Mapping) or first not in values:
+        return values
+    if rest:
+        return {**values, first: _pruned(values[first], rest, only, name)}
+    if only is not ANY and values[first] != only:
+        raise ConfigError(
+            f"{name} = {values[first]!r} cannot be set any more, and {only!r} is what holds: fit again, or "
+            "use the genrec it was made with"
+        )
+    return {key: value for key, value in values.items() if key != first}

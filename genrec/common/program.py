@@ -17,7 +17,7 @@ __all__ = ["is_main", "log_to_stderr", "program"]
 
 
 def is_main() -> bool:
-    """Whether this process writes files and speaks: the only one, or the first of those launched."""
+    """Whether this process writes files and messages: the only one, or the first of those launched."""
     return os.environ.get("RANK", "0") == "0"
 
 

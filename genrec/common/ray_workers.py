@@ -149,11 +149,11 @@ class _Worker:
                 self.work = self.open_work(self.device, *self.arguments)
             return self.work(row)
         except GenrecError as error:
-            told, at_fault = str(error), isinstance(error, InputError)
+            message, at_fault = str(error), isinstance(error, InputError)
         except Exception as error:
-            told, at_fault = traceback.format_exc(limit=-1).strip(), False
+            message, at_fault = traceback.format_exc(limit=-1).strip(), False
             log.exception("%s", error)
-        words = f"a worker on {socket.gethostname()}: {told}"
+        words = f"a worker on {socket.gethostname()}: {message}"
         return pa.table({_ERROR: [words], "user_at_fault": [at_fault]})
 
 

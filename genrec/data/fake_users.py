@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeUserSettings", "Suspicion"]
 
+_POPULAR_LIMIT = 10.0
+"""Deviations above like items at which what an item's users hold besides sells too well; honest items of five
+logs stay below 9.7."""
+_UNPOPULAR_LIMIT = 5.0
+"""Deviations below them at which it sells too badly; honest ones stay above -4.4."""
+_UNLIKE_LIMIT = 3.0
+"""Deviations above like items at which its texts are too unlike each other; one honest item in 26,000 reaches
+3.9."""
+_LIKE_ITEMS = 200
+"""Items, of nearly as many users, that an item is compared with."""
 _TO_SIGMA = 1.4826
 """Standard deviations in a median absolute deviation, of normal numbers."""
 
@@ -37,18 +47,8 @@ class FakeUserSettings(Settings):
 
     leave_out: bool = False
     """Whether to look for them. It costs a comparison of all texts, and some users who are real."""
-    popular_limit: float = Field(10.0, gt=0)
-    """Deviations above like items at which what an item's users hold besides sells too well; honest items
-    of five logs stay below 9.7."""
-    unpopular_limit: float = Field(5.0, gt=0)
-    """Deviations below them at which it sells too badly; honest ones stay above -4.4."""
-    unlike_limit: float = Field(3.0, gt=0)
-    """Deviations above like items at which its texts are too unlike each other; one honest item in 26,000
-    reaches 3.9."""
     least_users: int = Field(4, ge=2)
     """Items with fewer users are not judged."""
-    like_items: int = Field(200, ge=10)
-    """Items, of nearly as many users, that an item is compared with."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,13 @@ class Suspicion:
             settings: what is compared with what, and the limits.
         """
         held = _held(train, len(texts))
-        told = held[np.flatnonzero(np.diff(held.indptr) > 1)]  # a single item says nothing of taste
-        counts = _sums(told, 0)
-        sold = _deviations(_popularity(told), counts, settings)
-        unlike = _deviations(_unlikeness(told, texts), counts, settings)
-        limits = (settings.popular_limit, -settings.unpopular_limit, settings.unlike_limit)
+        several = held[
+            np.flatnonzero(np.diff(held.indptr) > 1)
+        ]  # a single item says nothing of taste
+        counts = _sums(several, 0)
+        sold = _deviations(_popularity(several), counts, settings)
+        unlike = _deviations(_unlikeness(several, texts), counts, settings)
+        limits = (_POPULAR_LIMIT, -_UNPOPULAR_LIMIT, _UNLIKE_LIMIT)
         deviations = (sold, sold, unlike)
         items = np.max(
             [part / limit for part, limit in zip(deviations, limits, strict=True)], axis=0
@@ -146,7 +148,7 @@ def _deviations(
     deviations = np.zeros(len(values))
     judged = np.flatnonzero(counts >= settings.least_users)
     judged = judged[np.argsort(counts[judged], kind="stable")]
-    for alike in np.array_split(judged, max(1, len(judged) // settings.like_items)):
+    for alike in np.array_split(judged, max(1, len(judged) // _LIKE_ITEMS)):
         if len(alike):
             centred = values[alike] - np.median(values[alike])
             deviations[alike] = centred / max(_TO_SIGMA * np.median(np.abs(centred)), 1.0)

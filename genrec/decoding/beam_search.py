@@ -158,6 +158,7 @@ class BeamSearch:
         tokens, lengths = _pad(prompts, self.head.tokens[0])
         reader = self.reader(self.model, tokens, lengths, self.inputs)
         hidden = reader.start()
+        # One beam a request, at the root, with no token before it: nodes and scores (R, 1), lines (R, 1, 0)
         root = torch.zeros(len(prompts), 1, dtype=torch.int64, device=tokens.device)
         beams = Beams(root, root.float(), root[..., None][..., :0])
         for level, width in enumerate(widths):
@@ -179,15 +180,19 @@ class BeamSearch:
         first, real, gain = child_log_probabilities(
             self.head, self.trie, hidden, level, beams.nodes, self.settings.normalization
         )
+        # first (R, W); real and gain (R, W, C): C candidates behind each of W beams
         if filtered is not None:
             children = first[..., None] + torch.arange(real.shape[2], device=first.device)
             children = torch.where(real, children, first[..., None])
             real = real & filtered.alive(self.trie, level + 1, children)
+        # (R, W, C) -> (R, W C): children of all beams compete for the next `width` places
         total = torch.where(real, beams.scores[..., None] + gain, -torch.inf).flatten(1)
         best = total.topk(min(width, total.shape[1]), dim=1)
+        # A place in the flat row is beam * C + rank among its children, which are numbered in a run.
         parents, rank = best.indices // real.shape[2], best.indices % real.shape[2]
+        # Dead beams stand at the root, so that no index leaves the trie.
         nodes = torch.where(best.values.isinf(), 0, first.gather(1, parents) + rank)
-        above = parents[..., None].expand(-1, -1, beams.lines.shape[2])
+        above = parents[..., None].expand(-1, -1, beams.lines.shape[2])  # (R, width, J)
         return Beams(nodes, best.values, beams.lines.gather(1, above))
 
     def _leaves(self, beams: Beams, k: int, filtered: LeafFilter | None) -> tuple[Tensor, Tensor]:
@@ -197,6 +202,7 @@ class BeamSearch:
         leaf, real = self.trie.children(self.trie.levels, beams.nodes)
         if filtered is not None:
             real = real & filtered.alive(self.trie, self.trie.levels + 1, leaf)
+        # (R, W) -> (R, W, C) -> (R, W C): every item of a semantic ID has its score
         total = beams.scores[..., None].expand_as(real).masked_fill(~real, -torch.inf).flatten(1)
         best = total.sort(dim=1, descending=True, stable=True)
         return leaf.flatten(1).gather(1, best.indices[:, :k]), best.values[:, :k]
@@ -223,6 +229,7 @@ def _check(
 def _with_slots(beams: Beams, first: int) -> Beams:
     """Add to each beam's line the slot that its newest code got."""
     slots = torch.arange(beams.nodes.shape[1], device=beams.nodes.device) + first
+    # (W,) -> (R, W, 1): beam w of every request was read into slot first + w
     own = slots.expand_as(beams.nodes)[..., None]
     return replace(beams, lines=torch.cat([beams.lines, own], dim=2))
 

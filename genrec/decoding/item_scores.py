@@ -32,6 +32,7 @@ def item_scores(space: SearchSpace, reader: Reader, items: Tensor) -> Tensor:
             space.head, trie, hidden[level], level, above, space.settings.normalization
         )
         rank = (nodes - first)[..., None]
+        # (R, 1 or K, C) -> (R, K): at the root all items share one distribution
         total += gain.expand(-1, nodes.shape[1], -1).gather(2, rank)[..., 0]
         above = nodes
     return total
@@ -44,8 +45,10 @@ def _read_below(space: SearchSpace, reader: Reader, paths: list[Tensor]) -> list
     rows, width = paths[0].shape
     tokens = [space.tokens_of(nodes, depth) for depth, nodes in enumerate(paths, start=1)]
     slots = torch.arange(width, device=paths[0].device)
+    # (L - 1, K, L - 2): item k of depth d has slot (d - 1) K + k, and its ancestors those of the depths above
     lines = slots.new_full((len(paths), width, len(paths) - 1), -1)
     for depth in range(1, len(paths)):
         lines[depth:, :, depth - 1] = slots + (depth - 1) * width
+    # (R, (L - 1) K) tokens in one pass, each with its line
     hidden = reader.extend(torch.cat(tokens, dim=1), lines.flatten(0, 1).expand(rows, -1, -1))
     return list(torch.split(hidden, width, dim=1))

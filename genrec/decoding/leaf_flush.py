@@ -92,10 +92,13 @@ def leaf_flush(
         _reads(trie, below, nodes, depth + step, only_branching=certain)
         for step, nodes in enumerate(below.paths[:-1])
     ]
+    # By levels each beam is read once a level; in one pass each node that is needed, and L - depth - 1 passes
+    # are spared beside their tokens.
     saved = beams.nodes.shape[1] * (trie.levels - depth) - sum(r.nodes.shape[1] for r in reads)
     if saved * len(beams.nodes) + PASS_TOKENS * (trie.levels - depth - 1) <= 0:
         return None
     hidden = _read(space, reader, beams, below, reads)
+    # (R, W) -> (R, T): each leaf starts with the score of the beam above it
     total = beams.scores.gather(1, below.beam).masked_fill(~below.real, -torch.inf)
     if filtered is not None:
         alive = filtered.alive(trie, trie.levels + 1, below.leaf)
@@ -111,11 +114,12 @@ def leaf_flush(
 def _leaves_below(trie: Trie, beams: Beams, depth: int) -> _Leaves | None:
     """List the leaves below the live beams; None where they are too many."""
     first, end = trie.leaves(depth, beams.nodes)
-    count = (end - first).masked_fill(beams.scores.isinf(), 0)
+    count = (end - first).masked_fill(beams.scores.isinf(), 0)  # (R, W); dead beams have none
     ends = count.cumsum(1)
     most = int(ends[:, -1].max())
     if most > MOST_LEAVES * beams.nodes.shape[1]:
         return None
+    # (R, T): leaves of a request side by side, beam after beam; which beam a place belongs to, `ends` tells.
     rank = torch.arange(max(most, 1), device=first.device).expand(len(first), -1).contiguous()
     real = rank < ends[:, -1:]
     beam = torch.searchsorted(ends, rank, right=True).clamp(max=beams.nodes.shape[1] - 1)
@@ -134,13 +138,16 @@ def _reads(
     if only_branching:
         first, end = trie.leaves(depth, nodes)
         needed = needed & (end - first > 1)
+    # Leaves are in trie order, so equal nodes stand in a run: its first leaf reads for all.
     fresh = _opens_run(nodes) & needed
     place = fresh.cumsum(1) - 1
     kept = torch.zeros(
         len(nodes), int(fresh.sum(1).max()) + 1, dtype=torch.int64, device=nodes.device
     )
     spare = kept.shape[1] - 1
-    kept.scatter_(1, torch.where(fresh, place, spare), nodes)
+    kept.scatter_(
+        1, torch.where(fresh, place, spare), nodes
+    )  # (R, T) -> (R, M + 1), the last one spare
     return _Reads(place.clamp(min=0), needed, kept[:, :spare])
 
 
@@ -152,10 +159,12 @@ def _read(
     sizes = [read.nodes.shape[1] for read in reads]
     if not sum(sizes):
         return [beams.scores.new_empty(len(beams.scores), 0, 0)] * len(reads)
+    # (R, W, J) -> (R, T, J): the line above each leaf, which grows by one slot a depth
     above = beams.lines.gather(1, below.beam[..., None].expand(-1, -1, depth - 1))
     tokens, lines = [], []
     for step, read in enumerate(reads):
         spare = sizes[step]
+        # (R, M + 1, J): the lines of the nodes that are read; all are as long as the deepest needs
         line = above.new_full((len(above), spare + 1, depth - 1 + len(reads) - 1), -1)
         where = torch.where(read.needed, read.place, spare)[..., None]
         line[..., : above.shape[2]].scatter_(1, where.expand_as(above), above)
@@ -177,6 +186,7 @@ def _gain(
         space.head, space.trie, hidden, depth, read.nodes, space.settings.normalization
     )
     rank = child - first.gather(1, read.place)
+    # (R, M, C) -> (R, M C) -> (R, T)
     flat = read.place * gain.shape[2] + torch.where(read.needed, rank, 0)
     return gain.flatten(1).gather(1, flat).masked_fill(~read.needed, 0.0)
 
@@ -185,7 +195,7 @@ def _prune(total: Tensor, nodes: Tensor, width: int) -> Tensor:
     """Keep, of the leaves' scores `(R, T)`, those below the best `width` of their `nodes` `(R, T)`."""
     if total.shape[1] <= width:
         return total
-    run = _opens_run(nodes).cumsum(1) - 1
+    run = _opens_run(nodes).cumsum(1) - 1  # (R, T): which different node, counted from 0
     best_of_run = torch.full_like(total, -torch.inf).scatter_reduce(1, run, total, "amax")
     kept = torch.zeros_like(run, dtype=torch.bool)
     kept.scatter_(1, best_of_run.topk(width, dim=1).indices, True)

@@ -98,11 +98,13 @@ class SharedCache:
             out = self.model.base_model(
                 **self.inputs(self.prompts), past_key_values=self.cache, use_cache=True
             )
+        # (R, P, D) -> (R, 1, D): prompts end at different places
         hidden: Tensor = out.last_hidden_state[rows, self.lengths - 1][:, None]
         return hidden
 
     def extend(self, tokens: Tensor, lines: Tensor) -> Tensor:
         """Append tokens that see their prompt, their line and themselves."""
+        # Siblings stand at one position, right behind their ancestors: (R, 1) + (R, M)
         positions = self.lengths[:, None] + (lines >= 0).sum(-1)
         self.positions = torch.cat([self.positions, positions], dim=1)
         self.slots += tokens.shape[1]
@@ -121,6 +123,7 @@ class SharedCache:
         visible = self._visible(lines)
         if self.window.size is None:
             return self._additive(visible)
+        # The cache keeps all keys, so a window is a mask too: (R, M, 1) - (R, 1, S)
         near = positions[..., None] - self.positions[:, None] < self.window.size
         windowed = self._additive(visible & near)
         if not self.window.mask_per_kind:
@@ -128,10 +131,12 @@ class SharedCache:
         return {"full_attention": self._additive(visible), "sliding_attention": windowed}
 
     def _visible(self, lines: Tensor) -> Tensor:
+        """Which keys `(R, M, S)` each new token sees: its prompt, its line and itself."""
         rows, new, _ = lines.shape
         spare = self.slots  # a column for what stands for no ancestor
         seen = torch.zeros(rows, new, spare + 1, dtype=torch.bool, device=lines.device)
         seen.scatter_(2, lines.masked_fill(lines < 0, spare), True)
+        # The M new tokens have the last M slots, and each sees its own.
         seen[:, torch.arange(new), torch.arange(spare - new, spare)] = True
         return torch.cat([self.real[:, None].expand(-1, new, -1), seen[..., :spare]], dim=2)
 
@@ -161,13 +166,17 @@ class Replay:
         rows, new, depth = lines.shape
         self.appended = torch.cat([self.appended, tokens], dim=1)
         self.slots += new
+        # (R, slots) -> (R, M J) -> (R, M, J): the tokens of each line
         line = self.appended.gather(1, lines.clamp(min=0).flatten(1)).view(rows, new, depth)
         grown = (lines >= 0).sum(-1)
         room = self.prompts.shape[1] + depth
-        # The last column is spare: it takes what stands for no ancestor.
+        # (R, P) -> (R, M, P + J + 2): a copy of the prompt for each new token. The last column is spare: it
+        # takes what stands for no ancestor.
         sequences = torch.nn.functional.pad(self.prompts, (0, depth + 2))[:, None].repeat(1, new, 1)
         start = self.lengths[:, None]
-        place = start[..., None] + torch.arange(depth, device=lines.device)
+        place = start[..., None] + torch.arange(
+            depth, device=lines.device
+        )  # (R, 1, J) behind the prompt
         sequences.scatter_(2, place.expand_as(lines).masked_fill(lines < 0, room + 1), line)
         sequences.scatter_(2, (start + grown)[..., None], tokens[..., None])
         lengths = (start + grown + 1).flatten()

@@ -48,10 +48,13 @@ def child_log_probabilities(
     """
     first, end = trie.child_span(level, nodes)
     codes = trie.child_codes(level, first)
+    # (C,) < (*S, 1): a node has fewer children than the widest, and the rest is padding
     real = torch.arange(codes.shape[-1], device=first.device) < (end - first)[..., None]
     if normalization == "vocabulary":
         return first, real, head.log_probabilities(hidden, level).gather(-1, codes)
     if normalization == "catalog":
+        # A few rows of the head are gathered; many come cheaper out of one product: (*S, D) -> (*S, K), then
+        # (*S, C).
         few = codes.shape[-1] * _FEW < trie.codebook_sizes[level]
         picked = (
             head.logits_of(hidden, level, codes)
@@ -60,6 +63,7 @@ def child_log_probabilities(
         )
         gain = picked.masked_fill(~real, -torch.inf).log_softmax(-1)
         if level == trie.levels - 1 and trie.widest[-1] > 1:
+            # Items that share a semantic ID share its probability.
             gain = gain - _items_of(trie, first, codes.shape[-1]).log()
         return first, real, gain
     logits = head.logits(hidden, level)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.common.config import Settings, validate
+from genrec.common.config import Settings, validate, without_retired
 from genrec.common.errors import RecommenderError
 
 __all__ = ["CONFIG", "TextEncoder", "read_config", "read_settings", "write_config"]
@@ -63,8 +63,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return dict(config) if isinstance(config, dict) else {}
 
 
-def read_settings(folder: Path, kind: str, settings: type[S]) -> S:
-    """Return the settings that `write_config` wrote.
+def read_settings(
+    folder: Path, kind: str, settings: type[S], retired: Mapping[str, Any] | None = None
+) -> S:
+    """Return the settings that `write_config` wrote, less those that are `retired`.
 
     Raises:
         RecommenderError: the folder holds another kind.
@@ -72,4 +74,6 @@ def read_settings(folder: Path, kind: str, settings: type[S]) -> S:
     config = read_config(folder)
     if config.get("kind") != kind:
         raise RecommenderError(f"{folder}: holds an encoder {config.get('kind')!r}, not {kind!r}")
-    return validate(settings, config.get("settings", {}), source=str(folder / CONFIG))
+    source = str(folder / CONFIG)
+    kept = without_retired(config.get("settings", {}), retired or {}, source)
+    return validate(settings, kept, source=source)

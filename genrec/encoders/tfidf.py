@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.common.config import Settings
+from genrec.common.config import ANY, Settings
 from genrec.common.errors import InputError, RecommenderError
 from genrec.encoders.base import read_settings, write_config
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["TfidfEncoder", "TfidfSettings"]
 
 MODEL, VOCABULARY = "model.safetensors", "vocabulary.json"
+_MOST_TERMS = 100_000
+"""Most words and word pairs that are counted, the most frequent ones."""
+_RETIRED = {"max_features": ANY}
 
 
 class TfidfSettings(Settings):
@@ -29,8 +32,6 @@ class TfidfSettings(Settings):
 
     dimension: int = Field(default=256, ge=1)
     """Size of the vectors; less for catalogs with fewer items or words."""
-    max_features: int = Field(default=100_000, ge=1)
-    """Most words and word pairs that are counted, the most frequent ones."""
     seed: int = 0
     """Fixes the randomized SVD."""
 
@@ -62,7 +63,7 @@ class TfidfEncoder:
         """
         from sklearn.utils.extmath import randomized_svd
 
-        vectorizer = _vectorizer(max_features=self.settings.max_features)
+        vectorizer = _vectorizer(max_features=_MOST_TERMS)
         try:
             counts = vectorizer.fit_transform(texts)
         except ValueError as error:
@@ -116,7 +117,7 @@ class TfidfEncoder:
         from safetensors.numpy import load_file
 
         folder = Path(folder)
-        encoder = cls(read_settings(folder, cls.kind, TfidfSettings))
+        encoder = cls(read_settings(folder, cls.kind, TfidfSettings, _RETIRED))
         try:
             terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
             state = load_file(folder / MODEL)

@@ -72,20 +72,20 @@ def choose_pointer_weight(
     pointing = recommender.with_pointer_weight(0.5).pointing
     assert pointing is not None
     expected = pointing.probabilities(cases.histories)
-    tried = sorted({*POINTER_WEIGHTS, *([] if before is None else [before])})
+    weights = sorted({*POINTER_WEIGHTS, *([] if before is None else [before])})
     found = {
         weight: mixed_ndcg(codes, Component(expected, np.full(len(cases), weight)), cases)
-        for weight in tried
+        for weight in weights
     }
     best = best_weight(found, before)
-    told = {str(weight): round(float(ndcg.mean()), 6) for weight, ndcg in found.items()}
+    tried = {str(weight): round(float(ndcg.mean()), 6) for weight, ndcg in found.items()}
     log.info(
         "the pointer weighs %.2f in the language model: validation ndcg@10 %.4f, codes alone %.4f",
         best,
-        told[str(best)],
-        told["0.0"],
+        tried[str(best)],
+        tried["0.0"],
     )
-    return recommender.with_pointer_weight(best), told
+    return recommender.with_pointer_weight(best), tried
 
 
 def choose_memory_weights(

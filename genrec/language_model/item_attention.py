@@ -114,6 +114,7 @@ def states_in_front(
     out = model.base_model(**given, use_cache=False, output_hidden_states=every_depth)
     depths = out.hidden_states if every_depth else [out.last_hidden_state]
     _, n, levels = codes.shape
+    # (B, T, D) -> (B, n, L, D): the state in front of each code
     places = _places(len(prefix), n, levels, two_streams=two_streams).to(codes.device)
     return [states[:, places] for states in depths]
 
@@ -145,11 +146,13 @@ def _stream_mask(prefix: int, n: int, levels: int, device: torch.device) -> tupl
     """Which tokens (last axis) each token of two streams sees, `(T, T)`, and their positions `(T,)`."""
     past = torch.arange(prefix + (n - 1) * levels, device=device)
     items = torch.arange(n, device=device)
+    # (n, L - 1): a target's codes stand at the positions of their item in the history
     own = prefix + levels * items[:, None] + torch.arange(levels - 1, device=device)
     position = torch.cat([past, own.flatten()])
     # The item of each token; what stands in front of all items is no item, and earlier than any.
     of_past = torch.div(past - prefix, levels, rounding_mode="floor").clamp(min=-1)
     item = torch.cat([of_past, items.repeat_interleave(levels - 1)])
+    # (T,): whether a token is of the second stream, which is scored
     writes = torch.arange(len(position), device=device) >= len(past)
     before = position <= position[:, None]
     same = (item == item[:, None]) & (item >= 0)

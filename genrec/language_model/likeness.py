@@ -73,7 +73,7 @@ class Likeness:
 
     def between(self, items: Tensor) -> Tensor:
         """Shares `(2, B, n, n)` that items `(B, n)` of sequences give to each other, not to themselves."""
-        vectors, rest = self.vectors[items], self.rest[:, items]
+        vectors, rest = self.vectors[items], self.rest[:, items]  # (B, n, D_v), (2, B, n)
         cosines = torch.stack([vectors @ vectors.transpose(1, 2), self._words_between(items)])
         shares = _to_powers(cosines) * rest[..., None]
         return shares.masked_fill_(items[:, :, None] == items[:, None], 0)
@@ -97,6 +97,7 @@ class Likeness:
         """Kernels `(2, u, M)` of items to M others, by their vectors `(M, D_v)` and their words `(V, M)`."""
         cosines = torch.empty(2, len(items), len(vectors), device=vectors.device)
         cosines[0] = self.vectors[items] @ vectors.T
+        # Words are sparse, and their product is not: (u, V) @ (V, M) -> (u, M)
         cosines[1] = torch.from_numpy((self.words[items.cpu().numpy()] @ by_word).toarray())
         return _to_powers(cosines)
 
@@ -113,6 +114,7 @@ class Likeness:
         totals = torch.ones(2, N, device=device)
         for block in torch.split(torch.arange(N, device=device), max(1, _CELLS // size)):
             itself = block[:, None] == others
+            # (2, u, M) -> (2, u): a sample's sum, scaled up to all other items
             found = self._kernels(block, vectors, by_word).masked_fill_(itself, 0).sum(-1)
             stands_for = (N - 1) / (size - itself.sum(1)).clamp(min=1)
             totals[:, block] += found * stands_for

@@ -67,9 +67,10 @@ class Pointer(nn.Module):
         """
         n = states.shape[1]
         states = states.to(self.query.dtype)
+        # (B, n, D) -> (B, n, keys) twice -> (B, n, n): what each state asks, against what each one offers
         met = (states @ self.query.T) @ (states @ self.key.T).transpose(1, 2) / _KEYS**0.5
         place = torch.arange(n, device=states.device)
-        age = place[:, None] - place
+        age = place[:, None] - place  # (n, n), below 0 for what comes later
         oldest = len(self.recency) - 1
         scores = met + self.recency[age.clamp(0, oldest)]
         weights: Tensor = scores.float().masked_fill(age < 0, -torch.inf).log_softmax(-1)

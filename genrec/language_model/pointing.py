@@ -104,6 +104,7 @@ class Pointing:
             rows = np.arange(start, min(start + step, len(newest)))
             dense = self._dense(newest.take(rows))
             named = dense.topk(min(NAMED, dense.shape[1]), dim=1).values
+            # Over all items, the few that a row names would share less than 1.
             yield start, dense / named.sum(1, keepdim=True).clamp(min=1e-30)
 
     @property
@@ -119,6 +120,7 @@ class Pointing:
         dense = torch.zeros(len(histories), N, device=device)
         everything = torch.arange(N, device=device)
         for items, alike, rest in self.likeness.rows(weights.sum(0).nonzero()[:, 0]):
+            # (R, u) @ (u, N): items that no history holds have no weight, so u are few
             dense += weights[:, items] @ pointer.after(items[:, None] == everything, alike, rest, N)
         return dense
 
@@ -131,8 +133,10 @@ class Pointing:
             alike = np.flatnonzero(lengths == length)
             for start in range(0, len(alike), _ROWS):
                 rows = alike[start : start + _ROWS]
-                items = np.stack([histories[row] for row in rows.tolist()])
-                counts = pointer(self._states(items))[:, -1].exp()
+                items = np.stack([histories[row] for row in rows.tolist()])  # (C, n): of one length
+                counts = pointer(self._states(items))[
+                    :, -1
+                ].exp()  # (C, n, n) -> (C, n) after the newest
                 where = torch.from_numpy(rows).to(device)[:, None]
                 places = torch.from_numpy(items.astype(np.int64)).to(device)
                 weights.index_put_((where, places), counts, accumulate=True)
@@ -142,12 +146,15 @@ class Pointing:
         """States of the language model behind the items `(C, n)`, `(C, n, D)`."""
         model = self.language_model
         levels = self.codes.shape[1]
-        codes = model.vocabulary.encode(self.codes[items]).reshape(len(items), -1)
+        codes = model.vocabulary.encode(self.codes[items]).reshape(
+            len(items), -1
+        )  # (C, n, L) -> (C, n L)
         prefix = np.broadcast_to(np.array(model.prefix, np.int64), (len(items), len(model.prefix)))
         tokens = torch.from_numpy(np.concatenate([prefix, codes], axis=1)).to(model.core.device)
         states: Tensor = model.core.base_model(
             **self.inputs(tokens), use_cache=False
         ).last_hidden_state
+        # (C, P + n L, D) -> (C, n, D): the state behind the last code of each item
         return states[:, len(model.prefix) - 1 + levels :: levels]
 
 

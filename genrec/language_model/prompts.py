@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from genrec.data.catalog import Catalog
 from genrec.data.item_text import ItemTemplate, field_texts
-from genrec.language_model.tasks import PLACEHOLDER, PromptSettings, Task
+from genrec.language_model.tasks import (
+    PLACEHOLDER,
+    TEXT_CHARS,
+    TITLE_CHARS,
+    PromptSettings,
+    Task,
+)
 from genrec.language_model.vocabulary import CodeVocabulary, code_name
 
 if TYPE_CHECKING:
@@ -86,9 +92,9 @@ class ItemWords:
 
     def _words(self, field: str) -> list[str]:
         if field == "text":
-            texts = self.catalog.texts(self.template.replace(max_chars=self.settings.text_chars))
+            texts = self.catalog.texts(self.template.replace(max_chars=TEXT_CHARS))
         else:
-            most = self.settings.title_chars if field == "title" else self.settings.text_chars
+            most = TITLE_CHARS if field == "title" else TEXT_CHARS
             texts = field_texts(self.catalog.table, field, most, self.template.cleaning)
         return [self.harmless(text) for text in texts]
 

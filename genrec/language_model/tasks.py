@@ -28,16 +28,14 @@ __all__ = [
 ]
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+TITLE_CHARS, TEXT_CHARS = 100, 300
+"""Most characters of a title in a prompt, and of an item's text or attribute."""
 _HISTORY = ("history", "history.titles")
 
 
 class PromptSettings(Settings):
     """How much of an item is put into words."""
 
-    title_chars: int = Field(100, ge=1)
-    """Characters of a title."""
-    text_chars: int = Field(300, ge=1)
-    """Characters of an item's text or attribute."""
     titles: int = Field(8, ge=1)
     """Newest items of a history that are named by title."""
 

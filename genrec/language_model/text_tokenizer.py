@@ -1,4 +1,4 @@
-"""Text tokenizer: byte-level BPE learned from texts (Sennrich et al. 2016); any text survives unchanged.
+"""Text tokenizer: byte-level BPE learned from texts (Sennrich et al. 2016); any text survives it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genrec.data.histories import Histories
 from genrec.evaluation.ranking import CHUNK_CELLS, Ranking
 from genrec.evaluation.selection import top_k
-from genrec.language_model.tasks import preference_task
+from genrec.language_model.tasks import TEXT_CHARS, preference_task
 from genrec.recommender.query import Basis, Likelihood
 from genrec.recommender.request import Request
 
@@ -90,7 +90,7 @@ def _weighed(
     step = max(1, CHUNK_CELLS // N)
     for start in range(0, len(model), step):
         rows = range(start, min(start + step, len(model)))
-        known = _dense(model.items[rows], model.scores[rows], N)
+        known = _dense(model.items[rows], model.scores[rows], N)  # (c, M) -> (c, N)
         scores = np.log(likelihood.posterior(known))
         scores[:, barred] = -np.inf
         part = top_k(scores, k, excluded=None if deny is None else deny.take(np.array(rows)))
@@ -147,7 +147,7 @@ def asked_prompts(
     task = preference_task(settings.tasks.values())
     if task is None:
         return None
-    words = query[: settings.prompts.text_chars]  # no more than it learned from
+    words = query[:TEXT_CHARS]  # no more than it learned from
     newest = histories.last(settings.training.max_items)
     renderer = recommender.renderer
     asked = [renderer.prompt(task, history, preference=words) for history in newest]

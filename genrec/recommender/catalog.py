@@ -79,26 +79,26 @@ class CatalogChange:
     events: int = 0
     items: int = 0
 
-    def tell(self) -> None:
-        """Say it in the log."""
+    def write_log(self) -> None:
+        """Write it to the log."""
         for line in self.lines():
             log.info("%s", line)
 
     def lines(self) -> list[str]:
-        """What to tell, one sentence each."""
-        told = []
+        """The change in words, one sentence each."""
+        lines = []
         if self.known:
-            told.append(f"{self.known:,} items were there already, word for word")
+            lines.append(f"{self.known:,} items were there already, word for word")
         if self.added:
-            told.append(f"{self.added:,} items added, {self.moved:,} of them moved to free codes")
+            lines.append(f"{self.added:,} items added, {self.moved:,} of them moved to free codes")
         if self.far:
-            told.append(
+            lines.append(
                 f"{self.far:,} new items found no free code near their own: the semantic IDs fill up, so fit "
                 "anew on the grown catalog before long"
             )
         if self.removed:
-            told.append(f"{self.removed:,} items removed, and {self.events:,} events of theirs")
-        return [*told, f"{self.items:,} items in the catalog"]
+            lines.append(f"{self.removed:,} items removed, and {self.events:,} events of theirs")
+        return [*lines, f"{self.items:,} items in the catalog"]
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class FittedCatalog:
             log.info("%s: %s", items.report.source, note)
         if not len(joined.new):
             nothing = CatalogChange(known=joined.known, items=len(self.catalog))
-            nothing.tell()
+            nothing.write_log()
             return self, nothing
         self._require_room(len(joined.new))
         vectorizer, new_vectors = self.vectorizer.grown(joined.new, self.settings, vectors)
@@ -248,7 +248,7 @@ class FittedCatalog:
 
     def _recorded(self, change: CatalogChange) -> FittedCatalog:
         """With hashes of the data as it is now, and the change put on record and into the log."""
-        change.tell()
+        change.write_log()
         facts = data_facts(self.catalog, self.log)
         for name, fact in facts.items():
             fact["source"] = self.data.get(name, fact).get("source", fact["source"])

@@ -142,9 +142,12 @@ class Memory:
         from scipy.sparse import csr_matrix
 
         recency = self.counts.config.recency
+        # (C, N) weights of the history's items @ (N, N) pairs -> (C, N)
         scores = (recency_weights(histories, self.n_items, recency) @ pairs_of_items).tocoo()
         data = scores.data.astype(np.float64) ** power
-        total = np.bincount(scores.row, data, len(histories))
+        total = np.bincount(
+            scores.row, data, len(histories)
+        )  # (C,): a row without a pair stays empty
         return csr_matrix((data / total[scores.row], (scores.row, scores.col)), shape=scores.shape)
 
 

@@ -108,7 +108,8 @@ def mix(
     entries = (np.maximum(likely, _LEAST), (rows, model.items[named]))
     own = csr_matrix(entries, shape=other.shape)  # (C, M) ranked -> (C, N) sparse
     mixture = (_scaled(own, 1 - weight) + _scaled(_passing(other, allow, deny), weight)).tocsr()
-    # Logarithms are ranked: as float32, small probabilities would be one.
+    # (C, N) sparse: only what one of both names. Logarithms are ranked: as float32, small probabilities would
+    # be one.
     mixture.data = np.log(mixture.data)
     return top_k_sparse(mixture, k)
 
@@ -133,6 +134,7 @@ def mix_in_turn(
         deny: see `mix`.
     """
     for place, component in enumerate(components, start=1):
+        # What a component lifts later may lie deep now: all but the last keep more than k.
         kept = k if place == len(components) else width
         model = mix(model, component, kept, allow=allow, deny=deny)
     return model

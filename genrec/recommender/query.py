@@ -47,7 +47,7 @@ class QuerySettings(Settings):
     power: float = Field(6.0, gt=0)
     """Cosines are raised to it: above 1, likeness outweighs what is expected."""
     common: float = Field(0.5, gt=0, le=1)
-    """A word in more than this share of the items' texts tells no items apart, and is not heard."""
+    """A word in more than this share of the items' texts tells no items apart, and does not count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,8 @@ class Likelihood:
         Returns:
             `(C, N)` above 0; rows sum to 1 less what the model's lack.
         """
-        expected = (model + self.popularity) / 2 * (self.rest + self.words)
+        expected = (model + self.popularity) / 2 * (self.rest + self.words)  # (C, N) * (N,)
+        # (C, 1): what the model gives to items beyond its list still takes its part of the whole.
         lost = self.rest * (1 - model.sum(axis=1, keepdims=True)).clip(min=0) / 2
         return np.asarray(expected / (expected.sum(axis=1, keepdims=True) + lost))
 

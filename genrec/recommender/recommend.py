@@ -73,7 +73,7 @@ def recommend(
     """Answer a request for some histories of item ids (see `GenerativeRecommender.recommend`).
 
     Raises:
-        InputError: the request or a history does not fit the catalog, or says nothing.
+        InputError: the request or a history does not fit the catalog, or is blank.
     """
     catalog, request = recommender.catalog, request.checked()
     indices, allowed = read_histories(histories, catalog), request.allowed_items(catalog)

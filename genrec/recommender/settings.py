@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from genrec.common.config import Settings, validate
+from genrec.common.config import ANY, Settings, validate, without_retired
 from genrec.data.item_text import ItemTemplate
 from genrec.data.split_settings import SplitSettings
 from genrec.data.vectors import VectorFile
@@ -22,7 +22,7 @@ from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.quality_gate import QualityGate
 from genrec.semantic_ids.rqkmeans import RQKMeansSettings
 from genrec.semantic_ids.settings import AnyItemTokenizerSettings
-from genrec.training.settings import JointSettings, TrainingSettings, without_retired
+from genrec.training.settings import JointSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["FitSettings", "read_settings"]
 
+RETIRED = {
+    "training.code_noise": ANY,
+    "split.fake_users.popular_limit": 10.0,
+    "split.fake_users.unpopular_limit": 5.0,
+    "split.fake_users.unlike_limit": 3.0,
+    "split.fake_users.like_items": 200,
+    "prompts.title_chars": 100,
+    "prompts.text_chars": 300,
+    "collaborative.hops": 2,
+}
+"""Settings that folders of earlier versions hold, each with the value that is now the only one."""
 _ITEMS_A_CODE = 6
 _MOST_FIRST_CODES = 4096
 
@@ -163,4 +174,4 @@ def read_settings(settings: dict[str, Any], source: str) -> FitSettings:
     Raises:
         ConfigError: one is unknown or not allowed; names `source`.
     """
-    return validate(FitSettings, without_retired(settings), source=source)
+    return validate(FitSettings, without_retired(settings, RETIRED, source), source=source)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["WritingSettings", "WrittenTitle", "write_titles"]
 
 _NOBODY = np.empty(0, np.int32)
+_TOP_P = 0.95
+"""Titles are drawn from the likeliest tokens that hold this share of the probability."""
 
 
 class WritingSettings(Settings):
@@ -39,8 +41,6 @@ class WritingSettings(Settings):
     """Beams of ``beam``, at least as many as titles are wanted."""
     temperature: float = Field(0.8, gt=0)
     """Of ``sample``: below 1 is safer, above 1 more varied."""
-    top_p: float = Field(0.95, gt=0, le=1)
-    """Of ``sample``: the likeliest tokens that hold this share of the probability."""
     seed: int = Field(0, ge=0)
     """Of ``sample``."""
     batch: int = Field(64, ge=1)
@@ -217,7 +217,7 @@ def _strategy(settings: WritingSettings, n: int) -> dict[str, Any]:
         return {
             "do_sample": True,
             "temperature": settings.temperature,
-            "top_p": settings.top_p,
+            "top_p": _TOP_P,
             "top_k": 0,
         }
     return {"do_sample": False, "num_beams": max(settings.beams, n)}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genrec.common.config import Settings, validate
+from genrec.common.config import Settings, validate, without_retired
 from genrec.common.errors import InputError, RecommenderError
 from genrec.data.histories import Histories
 from genrec.semantic_ids.base import as_vectors
@@ -42,6 +42,11 @@ __all__ = [
 CONFIG, MODEL = "config.json", "model.safetensors"
 
 
+_HOPS = 2
+"""How far texts travel in the graph of ``mode: graph``."""
+_RETIRED = {"hops": _HOPS}
+
+
 class CollaborativeSettings(Settings):
     """How much behaviour the item vectors carry, and how it is measured."""
 
@@ -56,8 +61,6 @@ class CollaborativeSettings(Settings):
     """Size of vectors of co-occurrence; less for catalogs of fewer items."""
     window: int = Field(default=5, ge=1)
     """Two items of a history count together when at most this many steps apart, by 1 / steps."""
-    hops: int = Field(default=2, ge=1)
-    """How far texts travel in the graph."""
     neighbors: int = Field(default=5, ge=1)
     """An item without interactions gets the mean over this many items that are nearest by text."""
     seed: int = 0
@@ -205,7 +208,9 @@ class CollaborativeSignal:
             values, state = config["settings"], load_file(folder / MODEL)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise RecommenderError(f"{folder}: not a collaborative signal ({error})") from None
-        signal = cls(validate(CollaborativeSettings, values, source=str(folder / CONFIG)))
+        source = str(folder / CONFIG)
+        kept = without_retired(values, _RETIRED, source)
+        signal = cls(validate(CollaborativeSettings, kept, source=source))
         signal._state = state
         return signal
 
@@ -265,7 +270,7 @@ def graph_vectors(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return what the texts `(N, D)` around each item say, and who has neighbours (`(N,)` bool)."""
     matrix = _graph(histories, len(text_vectors), settings)
-    return propagated(matrix, text_vectors, settings.hops), np.diff(matrix.indptr) > 0
+    return propagated(matrix, text_vectors, _HOPS), np.diff(matrix.indptr) > 0
 
 
 def join_vectors(

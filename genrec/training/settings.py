@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from genrec.common.config import Settings
 
-__all__ = ["JointSettings", "TrainingSettings", "without_retired"]
+__all__ = ["JointSettings", "TrainingSettings"]
 
 
 class TrainingSettings(Settings):
@@ -61,16 +61,3 @@ class JointSettings(Settings):
     temperature: float = Field(2.0, ge=1)
     """A catalog of n batches gives a share of training proportional to n ** (1 / temperature): 1 leaves sizes
     as they are, more helps the small."""
-
-
-RETIRED = ("code_noise",)
-"""Settings of training that folders of earlier versions hold, and that nothing reads any more."""
-
-
-def without_retired(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a saved folder, less those of training that are no more."""
-    training = settings.get("training")
-    if not isinstance(training, dict):
-        return settings
-    kept = {name: value for name, value in training.items() if name not in RETIRED}
-    return settings | {"training": kept}

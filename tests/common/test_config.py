@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.common.config import Settings, load_settings, parse_overrides
+from genrec.common.config import ANY, Settings, load_settings, parse_overrides, without_retired
 from genrec.common.errors import ConfigError
 from genrec.recommender.settings import FitSettings
 from genrec.semantic_ids.rqvae import RQVAESettings
@@ -197,3 +197,19 @@ def test_every_setting_is_frozen_closed_and_documented():
             if not field.description and name not in ("kind", "seed")
         ]
         assert not bare, f"{kind.__name__}: no docstring at {bare}"
+
+
+def test_retired_settings_are_left_out_where_they_say_what_holds_anyway():
+    retired = {"training.noise": ANY, "prompts.chars": 100, "hops": 2}
+    saved = {"training": {"noise": 0.3, "epochs": 2}, "prompts": {"chars": 100}, "hops": 2}
+    assert without_retired(saved, retired, "folder") == {"training": {"epochs": 2}, "prompts": {}}
+    assert saved["training"]["noise"] == 0.3, "what was given stays"
+    assert without_retired({"prompts": None}, retired, "folder") == {"prompts": None}
+
+
+@pytest.mark.parametrize("saved", [{"hops": 3}, {"prompts": {"chars": 99}}])
+def test_a_retired_setting_of_another_value_is_refused(saved):
+    with pytest.raises(
+        ConfigError, match=r"folder: (hops = 3|prompts\.chars = 99) cannot be set any more"
+    ):
+        without_retired(saved, {"prompts.chars": 100, "hops": 2}, "folder")

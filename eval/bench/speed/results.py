@@ -1,4 +1,4 @@
-"""Results: measured cells as one JSON file, written anew after every cell, so that a killed run goes on.
+"""Results: measured cells as one JSON file, written anew after every cell; a killed run goes on."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class TextNeighborsConfig(Settings):
     """How histories are compared with the catalog; defaults chosen on validation data."""
 
     recency: Recency = Recency()
-    """How the items of a history are weighted; ``max_history=1`` hears the last item alone."""
+    """How the items of a history are weighted; ``max_history=1`` reads the last item alone."""
 
 
 class TextNeighbors:

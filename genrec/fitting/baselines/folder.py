@@ -13,7 +13,7 @@ from genrec.common.artifacts import (
     atomic_folder,
     provenance,
 )
-from genrec.common.config import validate
+from genrec.common.config import ANY, validate, without_retired
 from genrec.common.errors import InputError
 from genrec.common.manifest import BASELINE, read_manifest, write_manifest
 from genrec.data.histories import Split
@@ -29,12 +29,12 @@ from genrec.fitting.baselines.fit import (
     split_facts,
 )
 from genrec.fitting.work_folder import WorkFolder
-from genrec.training.settings import without_retired
 
 __all__ = ["fit_baseline_folder", "load_baseline", "save_baseline"]
 
 log = logging.getLogger(__name__)
 _WEIGHTS = "model.safetensors"
+_RETIRED = {"training.code_noise": ANY}
 _PARTS = {"settings": dict, "n_items": int, "data": dict, "facts": dict}
 
 
@@ -105,7 +105,9 @@ def load_baseline(folder: Path, device: str = "auto") -> Baseline:
 
     document = read_manifest(folder, _PARTS, BASELINE)
     source = str(folder / BASELINE.manifest)
-    settings = validate(BaselineSettings, without_retired(document["settings"]), source=source)
+    settings = validate(
+        BaselineSettings, without_retired(document["settings"], _RETIRED, source), source=source
+    )
     settings = settings.replace(device=device)
     ranker = _restore(load_file(folder / _WEIGHTS), settings, document["n_items"])
     return Baseline(settings, ranker, document["n_items"], document["data"], document["facts"])

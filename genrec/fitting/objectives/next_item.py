@@ -97,6 +97,7 @@ class NextItemLoss(CatalogPass):
     def forward(self, items: Tensor) -> Tensor:
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
         real, hidden = items >= 0, self._hidden(items)
+        # (B, n, L, D) -> (items, L, D): padding is no target
         loss = self._likelihood(hidden[real], items[real])
         return loss if self.pointing is None else loss + self.pointing(hidden[:, :, 0], items)
 
@@ -139,9 +140,10 @@ def code_log_probabilities(
         target: `(n)` catalog indices.
         level: which code of theirs.
     """
+    # The target's own prefix is given (teacher forcing): only its children compete.
     nodes = trie.nodes_of(target, level)
     first, _, log_probabilities = child_log_probabilities(
         head, trie, hidden, level, nodes, normalization
     )
     place = trie.nodes_of(target, level + 1) - first
-    return log_probabilities.gather(1, place[:, None])[:, 0]
+    return log_probabilities.gather(1, place[:, None])[:, 0]  # (n, C) -> (n,)

@@ -93,13 +93,13 @@ class _Folder:
         """Read the catalog, change it, and write the folder; nothing where nothing changes."""
         settings = read_settings(self.manifest["settings"], source=str(self.path))
         before = FittedCatalog.read(self.path, self.manifest, settings)
-        after, told = change(before)
+        after, report = change(before)
         if after is before and self.in_place:
-            return told
+            return report
         with atomic_folder(self.out, overwrite=self.in_place) as building:
             self._fill(building, after)
             require_unchanged(self.path, self.manifest)
-        return told
+        return report
 
     def _fill(self, building: Path, fitted: FittedCatalog) -> None:
         kept = {name: hashed for name, hashed in self.manifest["files"].items() if _is_kept(name)}

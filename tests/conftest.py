@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+from hypothesis.internal.conjecture import providers
 
 if TYPE_CHECKING:
     from genrec import GenerativeRecommender
@@ -24,10 +25,52 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# How long an example takes is the machine's affair: the first one waits for an import. Where CI is set,
-# hypothesis draws the same examples each time.
-settings.register_profile("untimed", settings(), deadline=None)
-settings.load_profile("untimed")
+# What is drawn follows from the test alone, not from CI being set, a database of earlier failures or the
+# clock: how long an example takes is the machine's affair.
+settings.register_profile(
+    "same",
+    settings.get_profile("default"),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("fresh", settings.get_profile("same"), derandomize=False)
+settings.load_profile("same")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option of fresh draws."""
+    parser.addoption(
+        "--fresh-draws",
+        type=int,
+        default=0,
+        metavar="TIMES",
+        help="property tests draw other examples in every run, TIMES as many",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fresh draws where they are asked for, else the same ones everywhere."""
+    if config.getoption("--fresh-draws"):
+        settings.load_profile("fresh")
+    else:
+        # Numbers and words of the modules that happen to be loaded would be drawn too: other examples
+        # with other workers, with a test run alone, with a line changed elsewhere.
+        nothing = providers.Constants()
+        providers._get_local_constants = lambda: nothing
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Fresh draws are more of them, also in a test that says how many."""
+    if times := config.getoption("--fresh-draws"):
+        tests = [getattr(item, "obj", None) for item in items]
+        for test in {getattr(test, "__func__", test) for test in filter(is_hypothesis_test, tests)}:
+            own = test._hypothesis_internal_use_settings
+            test._hypothesis_internal_use_settings = settings(
+                own, max_examples=times * own.max_examples
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -45,9 +45,7 @@ def test_whatever_is_sent_the_answer_is_one_of_the_document(schema, path, method
     operation = schema[path][method]
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     def ask(case):
         response = case.call(headers=BEARER)
         case.validate_response(response, checks=CHECKS.get_by_names(NAMES))

@@ -50,6 +50,12 @@ def test_equals_hugging_face_generate(data, generate, assert_same_ranking):
     assert_same_ranking(search.search(prompts, k=beams), expected)
 
 
+def assert_best_first(items, total):
+    """All items in the oracle's order, but for two whose scores are nearer than float32 tells apart."""
+    assert sorted(items.tolist()) == list(range(len(total)))
+    np.testing.assert_allclose(total[items], np.sort(total)[::-1], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_with_all_beams_equals_exhaustive_scoring(architecture, normalization, exhaustive):
@@ -61,7 +67,7 @@ def test_with_all_beams_equals_exhaustive_scoring(architecture, normalization, e
     )
     for row, prompt in enumerate(prompts):
         total = exhaustive(model, catalog, prompt, normalization)
-        np.testing.assert_array_equal(items[row], np.argsort(-total))
+        assert_best_first(items[row], total)
         np.testing.assert_allclose(scores[row], np.sort(total)[::-1], atol=1e-4)
 
 
@@ -224,9 +230,7 @@ def test_one_level_eight_and_few_of_many_codes(sizes, exhaustive):
     prompts = [catalog.prompt([]), catalog.prompt([7])]
     items, _ = searching(model, catalog, beams=120).search(prompts, 120)
     for row, prompt in zip(items, prompts, strict=True):
-        np.testing.assert_array_equal(
-            row, np.argsort(-exhaustive(model, catalog, prompt, "catalog"))
-        )
+        assert_best_first(row, exhaustive(model, catalog, prompt, "catalog"))
 
 
 @pytest.mark.parametrize("architecture", CACHELESS)
@@ -243,7 +247,7 @@ def test_a_model_without_a_shareable_cache_is_searched_all_the_same(
     assert "will not share a cache" in caplog.text
     for row, prompt in enumerate(prompts):
         total = exhaustive(model, catalog, prompt, "catalog")
-        np.testing.assert_array_equal(items[row], np.argsort(-total))
+        assert_best_first(items[row], total)
         np.testing.assert_allclose(scores[row], np.sort(total)[::-1], atol=1e-4)
 
 
@@ -311,7 +315,7 @@ def test_codes_may_lie_anywhere_in_the_vocabulary(exhaustive):
     model = tiny_causal_lm("llama", 41)
     items, _ = searching(model, moved, beams=20).search([moved.prompt([3])], 20)
     total = exhaustive(model, moved, moved.prompt([3]), "catalog")
-    np.testing.assert_array_equal(items[0], np.argsort(-total))
+    assert_best_first(items[0], total)
 
 
 def test_threads_may_share_a_search():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +82,35 @@ def _logging_as_before() -> Iterator[None]:
     before = top.handlers[:], top.level, own.handlers[:], own.level
     yield
     top.handlers[:], top.level, own.handlers[:], own.level = before
+
+
+@pytest.fixture(autouse=True)
+def _random_state_as_in_a_test_alone() -> None:
+    """What a test draws without a seed of its own does not depend on what ran before it."""
+    random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+def _assert_alike(found: list[tuple[Any, float]], expected: list[tuple[Any, float]]) -> None:
+    """The same items with scores within rounding, in the same order but for scores that close.
+
+    A batch and one request alone add up in another order, so that of two scores that close, either may
+    come first, or be the one that is cut off.
+    """
+    scores = [[score for _, score in items] for items in (found, expected)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert len({item for item, _ in found}) == len(found)
+    own = dict(expected)
+    for (item, _), (other, score) in zip(found, expected, strict=True):
+        if item != other:
+            assert own.get(item, scores[1][-1]) == pytest.approx(score, abs=1e-5), (item, other)
+
+
+@pytest.fixture(scope="session")
+def assert_alike() -> Callable[[list[tuple[Any, float]], list[tuple[Any, float]]], None]:
+    """A check that two lists of (item, score), best first, differ by rounding alone."""
+    return _assert_alike
 
 
 @pytest.fixture(scope="session")

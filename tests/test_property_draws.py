@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import settings
 
 PROPERTIES = """
@@ -103,3 +105,10 @@ def test_fresh_draws_are_others_and_more(drawn, same):
         assert fresh[name] != again[name]
         assert fresh[name][: len(same[name])] != same[name]
     assert "@reproduce_failure" in printed
+
+
+def test_what_a_test_draws_without_a_seed_does_not_depend_on_others():
+    found = torch.rand(3).tolist(), random.random()
+    torch.manual_seed(0)
+    random.seed(0)
+    assert found == (torch.rand(3).tolist(), random.random())

@@ -55,7 +55,10 @@ def catalogs(shop):
 
 
 @pytest.mark.parametrize("name", [*POLICIES, "indexing"])
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=25,
+)
 @given(data=st.data())
 def test_old_items_keep_their_codes_and_new_ones_get_free_ones(shop, catalogs, name, data):
     before = catalogs[name]

@@ -104,14 +104,11 @@ def test_an_empty_history_is_answered(recommender):
     assert recommender.recommend([], k=10) == []
 
 
-def test_a_batch_equals_one_by_one(recommender, histories):
+def test_a_batch_equals_one_by_one(recommender, histories, assert_alike):
     batch = recommender.recommend([*histories, []], k=10)
     for history, together in zip([*histories, []], batch, strict=True):
         alone = recommender.recommend([history], k=10)[0]
-        assert ids_of(alone) == ids_of(together)
-        np.testing.assert_allclose(
-            [item.score for item in alone], [item.score for item in together], atol=1e-5
-        )
+        assert_alike(*([(item.item_id, item.score) for item in row] for row in (alone, together)))
 
 
 @settings(max_examples=30)

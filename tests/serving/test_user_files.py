@@ -78,15 +78,13 @@ def one_by_one(recommender, log, **options):
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
-def test_a_file_equals_one_by_one(recommender, log, tmp_path, ending):
+def test_a_file_equals_one_by_one(recommender, log, tmp_path, ending, assert_alike):
     target = tmp_path / f"out{ending}"
     recommend_file(recommender, log, target, Request(k=4))
     found, expected = read(target), one_by_one(recommender, log, k=4)
     assert list(found) == list(expected)
     for user, items in expected.items():
-        assert [item[:2] for item in found[user]] == [item[:2] for item in items]
-        scores = [[item[2] for item in row] for row in (found[user], items)]
-        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        assert_alike(*([(item[:2], item[2]) for item in row] for row in (found[user], items)))
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -119,15 +117,13 @@ def test_reasons_are_lists_and_in_csv_json(recommender, log, tmp_path, ending):
         assert changes[0] == pytest.approx(changes[1], abs=1e-4)
 
 
-def test_one_query_for_all_equals_one_by_one(recommender, log, tmp_path):
+def test_one_query_for_all_equals_one_by_one(recommender, log, tmp_path, assert_alike):
     target, query = tmp_path / "out.parquet", "tent"
     recommend_file(recommender, log, target, Request(k=4, query=query))
     found, expected = read(target), one_by_one(recommender, log, k=4, query=query)
     assert found != one_by_one(recommender, log, k=4)
     for user, items in expected.items():
-        assert [item[:2] for item in found[user]] == [item[:2] for item in items]
-        scores = [[item[2] for item in row] for row in (found[user], items)]
-        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        assert_alike(*([(item[:2], item[2]) for item in row] for row in (found[user], items)))
     bases = pa.parquet.read_table(target)["basis"].to_pylist()
     assert set(bases) <= {"model", "model and query", "query and popularity", "popularity"}
     assert bases[0] == recommender.recommend([histories_of(log)[0]], query=query)[0][0].basis

@@ -203,7 +203,7 @@ def _hash_document(document: dict[str, Any]) -> str:
 
 def _parse(folder: Path, kind: FolderKind) -> dict[str, Any]:
     if not folder.is_dir():
-        raise _no_folder(folder)
+        raise _no_folder(folder, kind)
     path = folder / kind.manifest
     try:
         document = read_json(path)
@@ -218,7 +218,7 @@ def _parse(folder: Path, kind: FolderKind) -> dict[str, Any]:
     return document
 
 
-def _no_folder(folder: Path) -> RecommenderError:
+def _no_folder(folder: Path, wanted: FolderKind) -> RecommenderError:
     parent, pattern = folder.absolute().parent, glob.escape(old_prefix(folder))
     if left := sorted(parent.glob(f"{pattern}*/{REPLACED}")):
         return RecommenderError(
@@ -226,7 +226,7 @@ def _no_folder(folder: Path) -> RecommenderError:
             f"{left[-1]}: move it back to {folder}"
         )
     return RecommenderError(
-        f"{folder} is not a folder: give the folder that 'genrec fit --out' made"
+        f"{folder} is not a folder, and so it is not {wanted.noun}: {wanted.making}"
     )
 
 

@@ -7,15 +7,11 @@ trained on. What a model has learned from must not become its test, so the parts
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.data.histories import Cases, Histories
-
-if TYPE_CHECKING:
-    from genrec.data.histories import Split
+from genrec.data.histories import Cases, Histories, Split
 
 __all__ = ["KeptSplit"]
 

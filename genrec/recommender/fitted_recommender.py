@@ -98,6 +98,12 @@ class FittedRecommender:
             core, self.language_model.vocabulary, self.trie, self.settings.search, self.inputs
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        for part, reads in _READS.items():  # what was made of the old value holds no more
+            if name in (read.partition(".")[0] for read in reads):
+                vars(self).pop(part, None)
+
     def rank(
         self,
         histories: Histories,

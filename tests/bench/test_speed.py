@@ -233,7 +233,7 @@ for size in (200 << 20, 1):
 def test_peak_memory_sees_what_was_held_and_let_go():
     # In a process of its own: what this one gave back before may be handed out again unnoticed.
     command = [sys.executable, "-c", HOLD_AND_LET_GO]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=EVAL)
     held, after = (line.split() for line in done.stdout.splitlines())
     if held == ["None", "None"]:
         pytest.skip("this system does not tell")

@@ -462,7 +462,7 @@ BAD = {
     ),
     "an unknown adapter": Bad(
         "adapters combine {rec} --adapter books --out out",
-        ("books is not a domain adapter", "genrec adapters fit"),
+        ("books is not a folder", "not a domain adapter", "genrec adapters fit"),
     ),
     "a weight for some adapters": Bad(
         "adapters combine {rec} --adapter a:0.5 --adapter b --out out",

@@ -12,9 +12,10 @@ import pytest
 import typer
 from rich.console import Console
 
+from genrec import SyntheticShop
 from genrec.cli import app, demo
 from genrec.cli.inspect import inspection_tables
-from genrec.data import Interactions
+from genrec.data import Interactions, synthetic
 from genrec.data.split_settings import SplitSettings
 from genrec.evaluation import Protocol, evaluate
 from genrec.evaluation.case_files import read_cases
@@ -309,7 +310,7 @@ def test_titles_in_the_tables_are_not_markup(recommender, capsys):
 
 def test_the_demo_keeps_what_it_made(tmp_path, monkeypatch, quick_settings, command):
     monkeypatch.setattr(demo, "DEMO_SETTINGS", quick_settings)
-    shop = demo.SyntheticShop(items=80, users=120, seed=5)
+    shop = SyntheticShop(items=80, users=120, seed=5)
     out = tmp_path / "demo"
     result = demo.run_demo(out, shop)
     assert {path.name for path in out.iterdir()} == {"items.csv", "interactions.csv", "recommender"}
@@ -329,7 +330,7 @@ def test_the_demo_keeps_what_it_made(tmp_path, monkeypatch, quick_settings, comm
 
 def test_the_demo_prints_one_document(monkeypatch, quick_settings, shop, command):
     monkeypatch.setattr(demo, "DEMO_SETTINGS", quick_settings)
-    monkeypatch.setattr(demo, "generate", lambda settings: shop)
+    monkeypatch.setattr(synthetic, "generate", lambda settings: shop)
     document = command("demo", "--json").json
     assert {"metrics", "baselines", "best_possible", "recommendations"} <= set(document)
     answer = command("demo")

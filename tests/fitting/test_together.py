@@ -76,9 +76,9 @@ def test_both_catalogs_were_learned(both):
 def test_an_interrupted_fit_goes_on_and_ends_the_same(
     folder, shops, settings, tmp_path, monkeypatch
 ):
-    from genrec.training import sft
+    from genrec.training import loop
 
-    step, count = sft._Run._step, iter(range(10**9))
+    step, count = loop._Run._step, iter(range(10**9))
 
     def killed(self, epoch, batch):
         if next(count) == 40:
@@ -87,7 +87,7 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(
 
     out = tmp_path / "both"
     with monkeypatch.context() as patch:
-        patch.setattr(sft._Run, "_step", killed)
+        patch.setattr(loop._Run, "_step", killed)
         with pytest.raises(KeyboardInterrupt):
             fit_together(GenerativeRecommender, shops, settings, out)
     assert not out.exists()

@@ -6,6 +6,7 @@ import torch
 
 from genrec.common.errors import InputError, RecommenderError
 from genrec.data.histories import Histories
+from genrec.fitting.objectives.histories import HistorySource
 from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import CodeVocabulary, LanguageModel, LanguageModelSettings, LevelHead
 from genrec.language_model.vocabulary import code_geometry
@@ -33,7 +34,7 @@ def tune(lm, folder, steps=3):
     loss = NextItemLoss(lm, CATALOG.codes, CATALOG.trie, "level")
     data = Histories.of([[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10, 11]])
     run = TrainingSettings(min_steps=steps, epochs=1, validations=1, learning_rate=0.01)
-    train(loss, data, run, lambda: {"ndcg@10": 1.0}, folder=folder, seed=0)
+    train(loss, HistorySource(data, run, 0), run, lambda: {"ndcg@10": 1.0}, folder=folder, seed=0)
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full", "vocabulary"])

@@ -157,16 +157,12 @@ def test_its_loss_is_added_to_that_of_the_codes_and_reaches_the_model(more):
     with torch.no_grad():
         lm.pointer.query.normal_()
     both = loss(items)
-    states = loss._hidden(*pointing_batch(items))[:, :, 0]
+    states = loss._hidden(items)[:, :, 0]
     torch.testing.assert_close(both, codes + loss.pointing(states, items))
     (both - codes).backward()
     assert lm.pointer.key.grad.abs().sum() > 0
     assert lm.core.get_input_embeddings().weight.grad.abs().sum() > 0
     assert {id(p) for p in lm.pointer.parameters()} <= {id(p) for p in loss.parameters()}
-
-
-def pointing_batch(items):
-    return items.clamp(min=0), None
 
 
 def test_saved_and_read_it_is_the_same(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from genrec import Catalog, FitSettings, GenerativeRecommender, Histories, InputError, Interactions
 from genrec.recommender.explain import LEAST_FALL, explain
 from genrec.recommender.mixture import mix
+from genrec.recommender.request import Request
 
 HISTORIES = [
     ["P0001"],
@@ -199,7 +200,7 @@ def test_given_items_get_the_scores_of_a_ranking(recommender):
     found = model.score(histories, ranking.items)
     np.testing.assert_allclose(found, ranking.scores, atol=1e-4)
     few = model.alone().rank(histories, 10, exclude_seen=False)
-    mixed = mix(few, *model.memory.beside(histories), 10)
+    mixed = mix(few, model.memory.component(histories), 10)
     named_by_model = np.array([np.isin(a, b) for a, b in zip(mixed.items, few.items, strict=True)])
     again = model.score(histories, mixed.items)
     np.testing.assert_allclose(again[named_by_model], mixed.scores[named_by_model], atol=1e-4)
@@ -242,6 +243,6 @@ def test_equal_changes_go_by_catalog_index(recommender, monkeypatch):
     )
     histories = Histories.of([[8, 2, 5]])
     found = recommender.rank(histories, 2, exclude_seen=True)
-    first, second = explain(recommender, histories, found, 2, exclude_seen=True)[0]
+    first, second = explain(recommender, histories, found, Request(explain=2))[0]
     assert first == [(2, -0.5), (5, -0.5)]
     assert second == [(5, -2.0), (8, -2.0)]

@@ -232,8 +232,8 @@ def test_the_memory_weighs_what_validation_says(recommender, shop):
         recommender.memory.probabilities(histories),
         recommender.memory.text_probabilities(histories),
     ]
-    beside = join(parts, (memory.weight, memory.text_weight))
-    expected = mix(model, *beside, 10, deny=list(histories))
+    component = join(parts, (memory.weight, memory.text_weight))
+    expected = mix(model, component, 10, deny=list(histories))
     found = recommender.rank(histories, 10, exclude_seen=True)
     assert np.array_equal(found.items, expected.items)
     assert not np.array_equal(found.items, model.items[:, :10])

@@ -7,6 +7,7 @@ import pytest
 from genrec import Histories, InputError, Interactions
 from genrec.cli.request_words import read_ids
 from genrec.data import Condition
+from genrec.recommender.recommend import recommend
 from genrec.recommender.request import Request
 
 HISTORY = ["P0001", "P0002", "P0003"]
@@ -147,19 +148,22 @@ def test_ids_with_commas_come_from_a_file(tmp_path):
     assert read_ids(f"@{tmp_path / 'ids'}", catalog) == ["a,b", "@c"]
 
 
-def test_an_order_of_the_options_says_what_is_asked(recommender):
-    request = Request(k=3, where=("price<100", Condition("brand", "=", ("Hollin",))))
-    assert request.options() == {
-        "k": 3,
-        "exclude_seen": True,
-        "allow": None,
-        "deny": [],
-        "where": request.where,
-        "query": None,
-        "explain": 0,
-    }
-    found = recommender.recommend([HISTORY], **request.options())[0]
-    assert found == recommender.recommend([HISTORY], k=3, where=request.where)[0]
+def test_a_request_is_answered_as_the_options_of_recommend_are(recommender):
+    where = ("price<100", Condition("brand", "=", ("Hollin",)))
+    options = {"k": 3, "where": where, "query": "tent", "deny": ["P0003"], "explain": 1}
+    [found] = recommend(recommender, [HISTORY], Request(**options))
+    assert found == recommender.recommend([HISTORY], **options)[0]
+    [kept] = recommend(recommender, [HISTORY], Request(k=120, exclude_seen=False))
+    assert {item.item_id for item in kept} > set(HISTORY)
+    [allowed] = recommend(recommender, [HISTORY], Request(allow=["P0007", "P0009"]))
+    assert {item.item_id for item in allowed} == {"P0007", "P0009"} - set(HISTORY)
+
+
+def test_a_request_cleans_its_query_and_counts_what_is_wanted():
+    assert Request(query="  a\tgift ").checked().query == "a gift"
+    for wrong in ({"k": 0}, {"k": 1.5}, {"explain": -1}, {"query": " "}, {"allow": "P0001"}):
+        with pytest.raises(InputError):
+            Request(**wrong).checked()
 
 
 class TestParts:

@@ -184,7 +184,7 @@ def test_fitting_on_learns_the_new_log_and_chooses_the_memory_anew(moved, tmp_pa
 def test_a_fit_that_goes_on_knows_its_log_and_no_other_takes_it_over(moved, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from genrec.training import sft
+    from genrec.training import loop
 
     settings = further_settings(
         moved, words=["training.max_steps=4", "training.checkpoint_seconds=0"]
@@ -198,7 +198,7 @@ def test_a_fit_that_goes_on_knows_its_log_and_no_other_takes_it_over(moved, tmp_
         copy = replace(moved, log=log, language_model=moved.language_model.merged())
         return fit_further(copy, settings, tmp_path / "out")
 
-    step, count = sft._Run._step, iter(range(10))
+    step, count = loop._Run._step, iter(range(10))
 
     def killed(self, epoch, batch):
         if next(count) == 2:
@@ -206,7 +206,7 @@ def test_a_fit_that_goes_on_knows_its_log_and_no_other_takes_it_over(moved, tmp_
         return step(self, epoch, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sft._Run, "_step", killed)
+        patch.setattr(loop._Run, "_step", killed)
         with pytest.raises(KeyboardInterrupt):
             run(moved.log)
     with pytest.raises(InputError, match="unfinished fit with other data"):

@@ -9,6 +9,9 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from genrec.recommender.recommend import recommend
+from genrec.recommender.titles import write_titles
+from genrec.serving import snapshots, works
 from genrec.serving.app import create_app
 from genrec.serving.settings import ServeSettings
 from genrec.serving.snapshots import Shelf
@@ -19,10 +22,10 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Stand:
-    """Stands in for a recommender: notes every call of `recommend`, and may be slow or fail.
+    """Stands in for a recommender: notes every request that it answers, and may be slow or fail.
 
     Attributes:
-        calls: the histories and the options of each call.
+        calls: the histories and the request of each call.
         before: called before each call.
     """
 
@@ -32,10 +35,10 @@ class Stand:
     def __getattr__(self, name):
         return getattr(self.recommender, name)
 
-    def recommend(self, histories, **options):
+    def answer(self, histories, request):
         self.before(histories)
-        self.calls.append((histories, options))
-        return self.recommender.recommend(histories, **options)
+        self.calls.append((histories, request))
+        return recommend(self.recommender, histories, request)
 
 
 class Change(Stand):
@@ -46,6 +49,30 @@ class Change(Stand):
 
     def remove_items(self, item_ids):
         return Change(self.recommender, lambda _: self.calls.append(item_ids))
+
+
+def answered(recommender, histories, request):
+    """What the server asks in place of `recommend`: a stand answers for itself."""
+    if isinstance(recommender, Stand):
+        return recommender.answer(histories, request)
+    return recommend(recommender, histories, request)
+
+
+def written(recommender, histories, n, settings):
+    """What it asks in place of `write_titles`, likewise."""
+    write = getattr(type(recommender), "write", None)
+    if write is not None:
+        return write(recommender, histories, n, settings)
+    return write_titles(recommender, histories, n, settings)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stands_answer():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(works, "recommend", answered)
+        patch.setattr(works, "write_titles", written)
+        patch.setattr(snapshots, "recommend", answered)
+        yield
 
 
 @pytest.fixture(scope="session")

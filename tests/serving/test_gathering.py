@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from genrec.recommender.recommend import recommend
 from genrec.serving.gathering import Batcher, Work
 from genrec.serving.refusals import Refusal
 from genrec.serving.settings import ServeSettings
@@ -35,10 +36,10 @@ def test_concurrent_requests_share_a_search_and_its_answers(recommender, make_ap
             return await ask_all(client, bodies)
 
     answers = [answer.json()["recommendations"] for answer in asyncio.run(run())]
-    [(batch, options)] = stand.calls
+    [(batch, request)] = stand.calls
     assert sorted(batch) == sorted(body["history"] for body in bodies)
     # Bit for bit what the recommender says of this batch,
-    found = dict(zip(map(tuple, batch), recommender.recommend(batch, **options), strict=True))
+    found = dict(zip(map(tuple, batch), recommend(recommender, batch, request), strict=True))
     assert answers == [plain(found[tuple(body["history"])]) for body in bodies]
     # and up to rounding what it says of each alone.
     for body, answer in zip(bodies, answers, strict=True):
@@ -59,7 +60,7 @@ def test_requests_for_more_and_for_fewer_items_share_a_search(
             return await ask_all(client, bodies)
 
     answers = [answer.json()["recommendations"] for answer in asyncio.run(run())]
-    assert sorted(options["k"] for _, options in stand.calls) == [beams, beams + 1, beams + 9]
+    assert sorted(request.k for _, request in stand.calls) == [beams, beams + 1, beams + 9]
     for body, answer in zip(bodies, answers, strict=True):
         expected = stand.recommender.recommend([body["history"]], k=body["k"])[0]
         same(answer, plain(expected))
@@ -103,7 +104,7 @@ def test_reasons_come_to_who_asked_for_them(recommender, make_app, histories):
             return await ask_all(client, bodies)
 
     answers = [answer.json()["recommendations"] for answer in asyncio.run(run())]
-    assert sorted(options["explain"] for _, options in stand.calls) == [0, 1, 2]
+    assert sorted(request.explain for _, request in stand.calls) == [0, 1, 2]
     told = set()
     for body, answer in zip(bodies, answers, strict=True):
         expected = plain(recommender.recommend([history], body["k"], explain=body["explain"])[0])

@@ -11,7 +11,7 @@ import pytest
 
 from genrec.data import Catalog
 from genrec.recommender.nearest_items import NearestItem
-from genrec.recommender.titles import WrittenTitle
+from genrec.recommender.titles import WrittenTitle, write_titles
 
 from .conftest import TOKEN, Stand, listening
 
@@ -24,9 +24,9 @@ HOSTILE = "<img src=x onerror=alert(1)//<>"
 class Writer(Stand):
     """Writes one title for whoever has a history."""
 
-    def generate_titles(self, histories, n, settings):
-        if histories == [[]]:
-            return self.recommender.generate_titles(histories, n, settings)
+    def write(self, histories, n, settings):
+        if not len(histories.items):
+            return write_titles(self.recommender, histories, n, settings)
         near = NearestItem("P0001", f"near {HOSTILE}", 0.625)
         return [[WrittenTitle(f"written {HOSTILE}", -2.5, (near,))] for _ in histories]
 

@@ -13,6 +13,7 @@ from genrec import GenerativeRecommender
 from genrec.common.errors import InputError
 from genrec.data import Catalog
 from genrec.recommender.nearest_items import NearestItem
+from genrec.recommender.request import Request
 from genrec.recommender.titles import WrittenTitle
 from genrec.serving.snapshots import Snapshot, catalog_hash
 
@@ -129,10 +130,12 @@ def test_ids_with_any_sign_are_found_and_values_without_json_are_shown(recommend
 def test_titles_are_what_the_recommender_writes(recommender, make_app):
     near = (NearestItem("P0001", "Tent", 0.5),)
 
+    ids = recommender.catalog.item_ids
+
     class Writer(Stand):
-        def generate_titles(self, histories, n, settings):
+        def write(self, histories, n, settings):
             title = f"{settings.mode} {settings.seed}"
-            return [[WrittenTitle(title, -1.5, near, history[0])] * n for history in histories]
+            return [[WrittenTitle(title, -1.5, near, ids[history[0]])] * n for history in histories]
 
     with TestClient(make_app(Writer(recommender))) as client:
         body = {"history": ["P0004"], "n": 2, "mode": "sample", "seed": 7}
@@ -277,4 +280,4 @@ def test_openapi_has_an_example_and_a_problem_for_every_route(client):
 def test_a_snapshot_is_warm(recommender):
     stand = Stand(recommender)
     assert Snapshot.of(stand, 3).number == 3
-    assert stand.calls == [([[]], {"k": 1})]
+    assert stand.calls == [([[]], Request(k=1))]

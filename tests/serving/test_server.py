@@ -12,13 +12,14 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from pathlib import Path
 
 import httpx2
 import pytest
 import typer
 
 from genrec.cli import app
+from genrec.recommender.folder import whole
 from genrec.serving import server
 
 START = "import sys; from genrec.cli import main; main(sys.argv[1:])"
@@ -200,9 +201,8 @@ def test_signals_are_given_back(monkeypatch, recommender):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(server, "_run", lambda *_: _nothing())
     monkeypatch.setattr(server, "log_as_json", lambda: None)
-    opened = SimpleNamespace(from_pretrained=lambda *_, **__: recommender)
-    monkeypatch.setattr("genrec.generative_recommender.GenerativeRecommender", opened)
-    server.serve("folder", server.ServeSettings(port=0), server.Tokens())
+    monkeypatch.setattr(whole, "open_folder", lambda *_, **__: recommender)
+    server.serve(Path("folder"), server.ServeSettings(port=0), server.Tokens())
     gc.unfreeze()
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -29,16 +29,16 @@ def small_parts(monkeypatch):
 
 
 @pytest.fixture
-def calls(recommender, monkeypatch):
+def calls(monkeypatch):
     """How many users each call of the recommender is asked for."""
     asked = []
-    original = type(recommender).recommend
+    original = batch.recommend
 
-    def counted(self, histories, **options):
+    def counted(recommender, histories, request):
         asked.append(len(histories))
-        return original(self, histories, **options)
+        return original(recommender, histories, request)
 
-    monkeypatch.setattr(type(recommender), "recommend", counted)
+    monkeypatch.setattr(batch, "recommend", counted)
     return asked
 
 
@@ -161,15 +161,15 @@ def test_nothing_left_for_anybody_is_still_a_table(recommender, log, tmp_path, e
 
 def interrupted(recommender, log, target, request, monkeypatch):
     """Run until the last part is to be made, and fail there."""
-    original = type(recommender).recommend
+    original = batch.recommend
 
-    def fails_on_the_last(self, histories, **options):
+    def fails_on_the_last(recommender, histories, request):
         if len(histories) < 7:
             raise KeyboardInterrupt
-        return original(self, histories, **options)
+        return original(recommender, histories, request)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(recommender), "recommend", fails_on_the_last)
+        patch.setattr(batch, "recommend", fails_on_the_last)
         with pytest.raises(KeyboardInterrupt):
             recommend_file(recommender, log, target, request)
     assert not target.exists()

@@ -380,11 +380,11 @@ def kill_at(monkeypatch):
     """Stop training, as ctrl-c does, in the step of that number."""
     from contextlib import contextmanager
 
-    from genrec.training import sft
+    from genrec.training import loop
 
     @contextmanager
     def killing(number):
-        step, count = sft._Run._step, iter(range(10**9))
+        step, count = loop._Run._step, iter(range(10**9))
 
         def killed(self, epoch, batch):
             if next(count) == number:
@@ -392,7 +392,7 @@ def kill_at(monkeypatch):
             return step(self, epoch, batch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(sft._Run, "_step", killed)
+            patch.setattr(loop._Run, "_step", killed)
             yield
 
     return killing

@@ -33,6 +33,7 @@ from genrec.fitting.baselines.losses import (
     sampled,
     whole,
 )
+from genrec.fitting.work_folder import WorkFolder
 from genrec.training.sources import Part
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -255,7 +256,7 @@ def test_a_killed_fit_ends_with_the_weights_of_an_undisturbed_one(kind, tmp_path
         training={"checkpoint_seconds": 0},
         loss={"kind": "sampled", "negatives": 3},
     )
-    expected = fit_baseline(TRAIN, VALID, N, wanted, tmp_path / "whole")
+    expected = fit_baseline(TRAIN, VALID, N, wanted, WorkFolder(tmp_path / "whole"))
     calls = []
 
     def killed(*arguments, **more):
@@ -267,17 +268,17 @@ def test_a_killed_fit_ends_with_the_weights_of_an_undisturbed_one(kind, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr("genrec.fitting.baselines.fit.evaluate", killed)
         with pytest.raises(Killed):
-            fit_baseline(TRAIN, VALID, N, wanted, tmp_path / "cut")
-    resumed = fit_baseline(TRAIN, VALID, N, wanted, tmp_path / "cut")
+            fit_baseline(TRAIN, VALID, N, wanted, WorkFolder(tmp_path / "cut"))
+    resumed = fit_baseline(TRAIN, VALID, N, wanted, WorkFolder(tmp_path / "cut"))
     assert resumed.facts["curve"] == expected.facts["curve"]
     for name, value in expected.ranker.state().items():
         np.testing.assert_array_equal(resumed.ranker.state()[name], value, err_msg=name)
 
 
 def test_a_work_folder_of_another_fit_is_refused(tmp_path):
-    fit_baseline(TRAIN, VALID, N, settings("sasrec", steps=2), tmp_path / "work")
+    fit_baseline(TRAIN, VALID, N, settings("sasrec", steps=2), WorkFolder(tmp_path / "work"))
     with pytest.raises(InputError, match="unfinished fit with other data or settings"):
-        fit_baseline(TRAIN, VALID, N, settings("sasrec", steps=3), tmp_path / "work")
+        fit_baseline(TRAIN, VALID, N, settings("sasrec", steps=3), WorkFolder(tmp_path / "work"))
 
 
 def test_the_seed_decides():
@@ -379,7 +380,7 @@ def test_a_folder_of_the_first_format_opens_and_is_verified(tmp_path):
     document["settings"]["training"]["code_noise"] = 0.0
     first = {"format_version": 1, "sha256": hash_file(weights)}
     manifest.write_text(json.dumps(document | first))
-    assert load_baseline(tmp_path).settings == fitted.settings
+    assert load_baseline(tmp_path, fitted.settings.device).settings == fitted.settings
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(RecommenderError, match="is not the file that was saved"):
         load_baseline(tmp_path)

@@ -8,7 +8,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             test._hypothesis_internal_use_settings = settings(
                 own, max_examples=times * own.max_examples
             )
+
+
+# Why a test may be skipped where all that can be installed is installed.
+NOT_INSTALLABLE = re.compile(
+    "root may write anywhere|real data sets are not at|data set is not at|folders are exchanged on Linux"
+    "|this system does not tell"
+)
+
+
+def _refuse_skip(report: Any) -> Any:
+    """With GENREC_REQUIRE_ALL=true, as in `.ci/run`, what is skipped for want of an installation fails."""
+    required = os.environ.get("GENREC_REQUIRE_ALL") == "true"
+    if required and report.skipped and not hasattr(report, "wasxfail"):
+        *_, reason = report.longrepr
+        if not NOT_INSTALLABLE.search(reason):
+            report.outcome, report.longrepr = "failed", f"{reason}, with GENREC_REQUIRE_ALL=true"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    """A module may not be skipped."""
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Nor may a test."""
+    return _refuse_skip((yield))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """The page in a real browser, from the token to the tree; skipped where there is none.
 
-Needs the package playwright and a Chromium on the PATH.
+Needs the package playwright, which the extra dev has, and a Chromium on the PATH.
 """
 
 import re

@@ -27,6 +27,8 @@ from genrec.serving.user_files import Part, recommend_file, recommend_part
 
 USERS = 40
 TWO = RaySettings(workers=2)
+TEST_SECONDS = 300
+"""A test takes ten or so; a cluster that hangs must not hold up all others."""
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,23 @@ def cluster():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")
         options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
-        ray.init(address="local", num_cpus=2, **options)
+        ray.init(address="local", num_cpus=2, object_store_memory=128 << 20, **options)
         yield ray
         ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def in_time():
+    """Fail a test that hangs."""
+
+    def give_up(*_):
+        pytest.fail(f"not done after {TEST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(TEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

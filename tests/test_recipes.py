@@ -242,6 +242,7 @@ def test_serving_changes_demo(tmp_path, recommender_folder):
     assert changes["removes"] == 2 * changes["adds"]
 
 
+@pytest.mark.slow
 def test_distill_demo_then_again(tmp_path):
     shop = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     shop += ["fit.training.max_steps=10", "fit.language_model.compact.layers=2"]

@@ -92,6 +92,7 @@ def model_bytes(out):
     return [(out / name / "model.safetensors").read_bytes() for name in names]
 
 
+@pytest.mark.slow
 def test_a_killed_fit_ends_like_an_undisturbed_one(unfinished, shop_files, undisturbed):
     assert 0 < last_step(unfinished) < 80
     said = finish(start(shop_files, unfinished))
@@ -141,6 +142,7 @@ def test_a_fit_killed_before_it_wrote_anything_starts_anew(shop_files, tmp_path,
         assert [path.name for path in work.parent.iterdir()] == ["shop"]
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_passed_over(unfinished, shop_files, undisturbed):
     newest = sorted(unfinished.with_name("shop.partial").glob("checkpoints/step-*"))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
@@ -166,6 +168,7 @@ def kill_at(step, shop_files, out, more):
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_tuning_on_tasks_survives_three_kills(shop_files, tmp_path):
     base = save_tiny_pretrained(tmp_path / "base", "qwen3")
     more = [*TASKS, f"language_model.backbone={base}", "training.batch_tokens=400"]

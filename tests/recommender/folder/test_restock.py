@@ -155,6 +155,7 @@ def test_where_files_cannot_have_two_names_they_are_copied(folder, items, comman
     assert not set(inodes(out).values()) & set(inodes(folder).values())
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_the_old_folder_or_the_new_one(folder, tmp_path):
     """Several processes, each killed a moment after it began to write; the last one may finish."""
     code = "from genrec.cli import main; main()"

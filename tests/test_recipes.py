@@ -103,6 +103,7 @@ def test_fit_demo(tmp_path):
     assert "Traceback" not in again.stderr
 
 
+@pytest.mark.slow
 def test_compare_demo_then_another_row(tmp_path):
     words = ["fit.training.max_steps=5", "fit.validation_users=20"]
     done = run(["tokenizers/compare.py", "tokenizers/compare_demo.yaml", *words], tmp_path)
@@ -131,6 +132,7 @@ def test_codes_of_several_catalogs_in_one_that_they_never_saw(tmp_path):
     assert "sequential numbers the items of one catalog" in refused.stderr
 
 
+@pytest.mark.slow
 def test_sft_demo_then_rank_queries_dpo_and_passes_demo(tmp_path):
     short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]
     short += ["fit.training.max_steps=20", "fit.training.validations=1"]
@@ -264,6 +266,7 @@ def test_distill_demo_then_again(tmp_path):
     assert "something other than this student" in other.stderr
 
 
+@pytest.mark.slow
 def test_speed_smoke_then_again(tmp_path):
     done = run(["eval/speed.py", "eval/speed_smoke.yaml"], tmp_path)
     runs = tmp_path / "runs"
@@ -285,6 +288,7 @@ def test_speed_smoke_then_again(tmp_path):
     assert again.stderr.count("measured before") == 2
 
 
+@pytest.mark.slow
 def test_scale_smoke(tmp_path):
     done = run(["eval/scale.py", "eval/scale_smoke.yaml"], tmp_path)
     runs = tmp_path / "runs"
@@ -395,6 +399,7 @@ def test_data_settings_want_two_files_or_a_shop(values):
         DataSettings.model_validate(values)
 
 
+@pytest.mark.slow
 def test_joint_demo_then_zero_shot_demo(tmp_path):
     quick = ["fit.training.max_steps=20", "fit.training.min_steps=20", "fit.validation_users=50"]
     done = run(["train/joint.py", "train/joint_demo.yaml", *quick], tmp_path)
@@ -419,6 +424,7 @@ def test_joint_demo_then_zero_shot_demo(tmp_path):
     assert [line.split("|")[1:4] for line in again.stdout.splitlines()] == columns
 
 
+@pytest.mark.slow
 def test_joint_opposite_demo_then_adapters_demo(tmp_path):
     quick = ["fit.training.max_steps=10", "fit.training.min_steps=10", "fit.validation_users=20"]
     quick += ["catalogs.onward.shop.users=80", "catalogs.backward.shop.users=80"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genrec.data import Catalog, Interactions
     from genrec.generative_recommender import GenerativeRecommender
 
-__all__ = ["Columns", "open_recommender", "read_log", "read_shop", "shop_names", "split_ids"]
+__all__ = ["Columns", "open_recommender", "read_log", "read_shop", "shop_names"]
 
 
 def open_recommender(
@@ -107,8 +107,3 @@ def shop_names(items: Sequence[Path], names: Sequence[str] | None) -> list[str]:
         if not name or name != Path(name).name or name.startswith("."):
             raise InputError(f"--name {name!r} cannot be the name of a folder")
     return found
-
-
-def split_ids(words: str) -> list[str]:
-    """Item ids between commas, spaces around them dropped."""
-    return [word.strip() for word in words.split(",") if word.strip()]

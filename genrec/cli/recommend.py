@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.cli.inputs import open_recommender, read_log, split_ids
+from genrec.cli.inputs import open_recommender, read_log
 from genrec.cli.options import (
     Device,
     Dtype,
@@ -33,6 +33,7 @@ from genrec.cli.output import (
     recommendations_table,
     titles_table,
 )
+from genrec.cli.request_words import split_ids
 from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def recommend(
     from genrec.serving.ray_engine import RayEngine
     from genrec.serving.user_files import recommend_file, recommend_users, require_output
 
-    query = clean_query(query)
+    query = None if query is None else clean_query(query)
     check_sources(history, query, input_file, output, as_json)
     cluster = _cluster(engine, address, workers, output)
     if output is not None:

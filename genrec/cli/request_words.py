@@ -15,7 +15,7 @@ from genrec.recommender.request import Request
 if TYPE_CHECKING:
     from genrec.data.catalog import Catalog
 
-__all__ = ["check_sources", "read_ids", "read_request"]
+__all__ = ["check_sources", "read_ids", "read_request", "split_ids"]
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def read_ids(words: str, catalog: Catalog) -> list[str]:
             names file and line.
     """
     if not words.startswith("@"):
-        return [word.strip() for word in words.split(",") if word.strip()]
+        return split_ids(words)
     path = Path(words[1:])
     numbered = list(_lines(path))
     if not numbered:
@@ -112,3 +112,8 @@ def _strings(ids: list[str]) -> Any:
     import pyarrow as pa
 
     return pa.array(ids, pa.string())
+
+
+def split_ids(words: str) -> list[str]:
+    """Item ids between commas, spaces around them dropped."""
+    return [word.strip() for word in words.split(",") if word.strip()]

@@ -48,10 +48,14 @@ class Histories:
         return (self[u] for u in range(len(self)))
 
     @property
+    def rows(self) -> NDArray[np.int64]:
+        """Which sequence each item belongs to, `(M,)`."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
     def repeats(self) -> tuple[int, int]:
         """How many items stood in their sequence before, and how many had one before them at all."""
-        users = np.repeat(np.arange(len(self)), self.lengths)
-        pairs = np.stack([users, self.items.astype(np.int64)])
+        pairs = np.stack([self.rows, self.items.astype(np.int64)])
         distinct = np.unique(pairs, axis=1).shape[1]
         return len(self.items) - distinct, len(self.items) - int((self.lengths > 0).sum())
 

@@ -19,7 +19,7 @@ from genrec.evaluation.ranking import Ranking
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["best_first", "fill", "pairs", "rows", "top_k", "top_k_sparse"]
+__all__ = ["best_first", "fill", "pairs", "top_k", "top_k_sparse"]
 
 LOW_BITS = np.uint64(0xFFFFFFFF)
 
@@ -48,7 +48,7 @@ def top_k(
     if unusable.any():
         raise InputError(f"case {unusable.argmax()}: its scores hold NaN and cannot be ranked")
     if isinstance(excluded, Histories):
-        scores[rows(excluded), excluded.items] = -np.inf
+        scores[excluded.rows, excluded.items] = -np.inf
     elif excluded is not None:
         scores[excluded] = -np.inf
     items = _best_columns(scores, min(k, scores.shape[1]), order)
@@ -130,12 +130,7 @@ def fill(
 
 def pairs(histories: Histories, n_items: int) -> NDArray[np.int64]:
     """Number every (case, item) of C histories as ``case * n_items + item``, `(M,)`."""
-    return rows(histories) * n_items + histories.items
-
-
-def rows(histories: Histories) -> NDArray[np.int64]:
-    """Return the case that each item of C histories belongs to, `(M,)`."""
-    return np.repeat(np.arange(len(histories)), histories.lengths)
+    return histories.rows * n_items + histories.items
 
 
 def _positions(order: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from genrec.evaluation.baselines.recency import recency_weights
 from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.recommender.mixture import Component, best_weight, join, mixed_ndcg
+from genrec.recommender.mixture import Component, best_weight, mixed_ndcg, scaled
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -38,6 +38,7 @@ __all__ = [
     "choose_weights",
     "compare_new_texts",
     "compare_texts",
+    "join",
 ]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -229,3 +230,16 @@ def choose_weights(
     best = best_weight(found, before)
     chosen = settings.replace(weight=best[0], text_weight=best[1])
     return chosen, {f"{a}+{b}": float(ndcg.mean()) for (a, b), ndcg in found.items()}
+
+
+def join(parts: Sequence[csr_matrix], weights: Sequence[float]) -> Component:
+    """Join distributions `(C, N)`, whose rows may be empty, into one component.
+
+    Its weight in a row is the sum of the weights of those parts whose row is not empty.
+    """
+    weighted = [weight * part for part, weight in zip(parts, weights, strict=False) if weight]
+    if not weighted:
+        return Component(parts[0], np.zeros(parts[0].shape[0]))
+    total = sum(weighted[1:], weighted[0])
+    weight = np.asarray(total.sum(axis=1)).ravel()  # (C,)
+    return Component(scaled(total, 1 / np.where(weight > 0, weight, 1.0)), weight)

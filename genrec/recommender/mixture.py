@@ -27,11 +27,11 @@ __all__ = [
     "Component",
     "best_weight",
     "clearly_better",
-    "join",
     "mix",
     "mix_in_turn",
     "mixed_ndcg",
     "mixed_scores",
+    "scaled",
 ]
 
 W = TypeVar("W")
@@ -58,19 +58,6 @@ class Component:
     def effective_weight(self) -> NDArray[np.float64]:
         """The weight `(C,)`, 0 where the row is empty: who knows nothing takes nothing from the others."""
         return np.where(np.diff(self.distribution.indptr) > 0, self.weight, 0.0)
-
-
-def join(parts: Sequence[csr_matrix], weights: Sequence[float]) -> Component:
-    """Join distributions `(C, N)`, whose rows may be empty, into one component.
-
-    Its weight in a row is the sum of the weights of those parts whose row is not empty.
-    """
-    weighted = [weight * part for part, weight in zip(parts, weights, strict=False) if weight]
-    if not weighted:
-        return Component(parts[0], np.zeros(parts[0].shape[0]))
-    total = sum(weighted[1:], weighted[0])
-    weight = np.asarray(total.sum(axis=1)).ravel()  # (C,)
-    return Component(_scaled(total, 1 / np.where(weight > 0, weight, 1.0)), weight)
 
 
 def mix(
@@ -107,7 +94,7 @@ def mix(
     likely = np.exp(model.scores[named].astype(np.float64))
     entries = (np.maximum(likely, _LEAST), (rows, model.items[named]))
     own = csr_matrix(entries, shape=other.shape)  # (C, M) ranked -> (C, N) sparse
-    mixture = (_scaled(own, 1 - weight) + _scaled(_passing(other, allow, deny), weight)).tocsr()
+    mixture = (scaled(own, 1 - weight) + scaled(_passing(other, allow, deny), weight)).tocsr()
     # (C, N) sparse: only what one of both names. Logarithms are ranked: as float32, small probabilities would
     # be one.
     mixture.data = np.log(mixture.data)
@@ -217,7 +204,8 @@ def _passing(
     return csr_matrix((entries.data[keep], places), shape=distribution.shape)
 
 
-def _scaled(matrix: csr_matrix, factors: NDArray[np.floating]) -> csr_matrix:
+def scaled(matrix: csr_matrix, factors: NDArray[np.floating]) -> csr_matrix:
+    """A matrix `(C, N)` with each row multiplied by its factor, `(C,)`."""
     from scipy.sparse import diags_array
 
     return (diags_array(factors) @ matrix).tocsr()

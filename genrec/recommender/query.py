@@ -138,14 +138,12 @@ class Likelihood:
         return "model" if expected else "popularity"
 
 
-def clean_query(query: str | None) -> str | None:
+def clean_query(query: str) -> str:
     """One line of the query's words; control characters and lone surrogates become spaces.
 
     Raises:
         InputError: it is no text, is blank, or is longer than `MOST_CHARS`.
     """
-    if query is None:
-        return None
     if not isinstance(query, str):
         raise InputError(f"query must be one text for all histories, got {query!r}")
     if len(query) > MOST_CHARS:

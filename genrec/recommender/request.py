@@ -52,7 +52,7 @@ class Request:
             check_count("explain", self.explain, "reason")
         if isinstance(self.allow, str) or isinstance(self.deny, str):
             raise InputError("allow and deny must be lists of item ids, such as ['id1', 'id2']")
-        return replace(self, query=clean_query(self.query))
+        return self if self.query is None else replace(self, query=clean_query(self.query))
 
     def allowed_items(self, catalog: Catalog) -> NDArray[np.int32] | None:
         """Catalog indices of the items that any history may be given; None for all.

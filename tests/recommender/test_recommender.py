@@ -14,7 +14,8 @@ from genrec import FitSettings, GenerativeRecommender, Histories, InputError, In
 from genrec.common.manifest import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
-from genrec.recommender.mixture import join, mix
+from genrec.recommender.memory import join
+from genrec.recommender.mixture import mix
 from genrec.testing.fakes import save_tiny_pretrained
 
 

@@ -20,7 +20,7 @@ from genrec.data.histories import Histories
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.recency import Recency, recency_weights
 from genrec.evaluation.ranking import Ranking, rank_chunks
-from genrec.evaluation.selection import best_first, fill, rows, top_k_sparse
+from genrec.evaluation.selection import best_first, fill, top_k_sparse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -107,7 +107,7 @@ def count_pairs(train: Histories, n_items: int, window: int) -> csr_matrix:
     """
     from scipy.sparse import coo_matrix, csr_matrix
 
-    row = rows(train)
+    row = train.rows
     total = csr_matrix((n_items, n_items), dtype=np.float32)
     for steps in range(1, min(window, int(train.lengths.max(initial=1)) - 1) + 1):
         earlier, later = train.items[:-steps], train.items[steps:]

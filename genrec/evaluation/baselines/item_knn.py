@@ -19,7 +19,6 @@ from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceC
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.recency import Recency
 from genrec.evaluation.ranking import Ranking
-from genrec.evaluation.selection import rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -103,7 +102,7 @@ def user_items(train: Histories, n_items: int) -> csr_matrix:
 
     ones = np.ones(len(train.items), np.float32)
     shape = (len(train), n_items)
-    marks = csr_matrix((ones, (rows(train), train.items)), shape=shape)
+    marks = csr_matrix((ones, (train.rows, train.items)), shape=shape)
     marks.data[:] = 1  # repeats were summed
     return marks
 

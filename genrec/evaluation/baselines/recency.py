@@ -9,7 +9,6 @@ from pydantic import Field
 
 from genrec.common.config import Settings
 from genrec.data.histories import Histories
-from genrec.evaluation.selection import rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -38,7 +37,7 @@ def recency_weights(histories: Histories, n_items: int, recency: Recency) -> csr
     newest = histories.last(recency.max_history)
     age = np.repeat(newest.offsets[1:], newest.lengths) - 1 - np.arange(len(newest.items))
     weights = recency.decay**age
-    row = rows(newest)
+    row = newest.rows
     weights /= np.bincount(row, weights, len(newest))[row]
     shape = (len(newest), n_items)
     return csr_matrix((weights.astype(np.float32), newest.items, newest.offsets), shape=shape)

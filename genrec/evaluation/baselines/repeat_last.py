@@ -12,7 +12,7 @@ import numpy as np
 
 from genrec.data.histories import Histories
 from genrec.evaluation.ranking import Ranking, rank_chunks
-from genrec.evaluation.selection import pairs, rows
+from genrec.evaluation.selection import pairs
 
 __all__ = ["RepeatLast"]
 
@@ -32,7 +32,7 @@ class RepeatLast:
 
 def _newest(histories: Histories, k: int) -> Ranking:
     newest_first = histories.items[::-1]
-    case = rows(histories)[::-1]
+    case = histories.rows[::-1]
     _, last_events = np.unique(
         pairs(histories, int(newest_first.max(initial=0)) + 1)[::-1], return_index=True
     )

@@ -43,7 +43,7 @@ def module_name(path):
 NAMES = {module_name(path) for path in MODULES}
 
 
-def imports_of(source, known=NAMES):
+def imports_of(source):
     """Every module that a source imports, wherever in it: in functions and for types alone too."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -51,7 +51,7 @@ def imports_of(source, known=NAMES):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
             submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from {name if name in known else node.module for name in submodules}
+            yield from {name if name in NAMES else node.module for name in submodules}
 
 
 def imports(path):
@@ -61,32 +61,38 @@ def imports(path):
 SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in MODULES}
 
 
-def import_graph(sources):
-    """Module -> the modules of `genrec` that it imports. The front door is left out: it names all, lazily."""
-    return {
-        name: {found for found in imports_of(source, sources) if found in sources} - {name}
-        for name, source in sources.items()
-        if name != "genrec"
-    }
+def arrows_from(name, source):
+    """The modules of `genrec` that a module imports; none of the front door, which names all, lazily."""
+    found = {imported for imported in imports_of(source) if imported in SOURCES} - {name}
+    return set() if name == "genrec" else found
 
 
-def upward(sources):
+GRAPH = {name: arrows_from(name, source) for name, source in SOURCES.items()}
+
+
+def with_line(name, line):
+    """The graph with one more line at the end of a module."""
+    return GRAPH | {name: arrows_from(name, SOURCES[name] + line)}
+
+
+def upward(graph):
     """Imports of a room that does not stand lower, as (importer, imported)."""
     floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-    room_of = lambda name: name.split(".")[1]  # noqa: E731
-    return [
-        (name, found)
-        for name, all_found in import_graph(sources).items()
-        for found in sorted(all_found)
-        if found == "genrec"
-        or (room_of(name) != room_of(found) and floor[room_of(name)] >= floor[room_of(found)])
-    ]
+    arrows = [(name, imported) for name in graph for imported in sorted(graph[name])]
+
+    def points_up(name, imported):
+        if imported == "genrec":
+            return True
+        room, other = name.split(".")[1], imported.split(".")[1]
+        return room != other and floor[room] >= floor[other]
+
+    return [arrow for arrow in arrows if points_up(*arrow)]
 
 
-def circle(sources):
+def circle(graph):
     """Modules that import each other in a circle; None where there is none."""
     try:
-        graphlib.TopologicalSorter(import_graph(sources)).prepare()
+        graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         return error.args[1]
     return None
@@ -100,11 +106,11 @@ def test_every_room_has_a_floor_and_the_root_is_short():
 
 
 def test_imports_point_down():
-    assert upward(SOURCES) == []
+    assert upward(GRAPH) == []
 
 
 def test_no_module_is_in_a_circle():
-    assert circle(SOURCES) is None
+    assert circle(GRAPH) is None
 
 
 PLANTED = {
@@ -119,27 +125,27 @@ PLANTED = {
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
 def test_an_import_that_points_up_is_found(planted):
     name = "genrec.decoding.scores"
-    [(importer, _)] = upward(SOURCES | {name: SOURCES[name] + planted})
+    [(importer, _)] = upward(with_line(name, planted))
     assert importer == name
 
 
 def test_an_import_of_a_room_beside_is_found():
     name = "genrec.training.loop"
-    planted = SOURCES[name] + "from genrec.evaluation.metrics import recall\n"
-    assert upward(SOURCES | {name: planted}) == [(name, "genrec.evaluation.metrics")]
+    planted = with_line(name, "from genrec.evaluation.metrics import recall\n")
+    assert upward(planted) == [(name, "genrec.evaluation.metrics")]
 
 
 @pytest.mark.parametrize("place", ["", "def late():\n    ", "if TYPE_CHECKING:\n    "])
 def test_a_circle_is_found(place):
     """A room's own modules may not meet in a circle either."""
-    assert "genrec.data.catalog" in import_graph(SOURCES)["genrec.data.interactions"]
-    planted = f"{SOURCES['genrec.data.catalog']}{place}from genrec.data.interactions import Interactions\n"
-    found = circle(SOURCES | {"genrec.data.catalog": planted})
+    assert "genrec.data.catalog" in GRAPH["genrec.data.interactions"]
+    line = f"{place}from genrec.data.interactions import Interactions\n"
+    found = circle(with_line("genrec.data.catalog", line))
     assert {"genrec.data.catalog", "genrec.data.interactions"} <= set(found)
 
 
 def test_decoding_knows_no_prompts():
-    for name, found in import_graph(SOURCES).items():
+    for name, found in GRAPH.items():
         if name.startswith("genrec.decoding."):
             assert "genrec.language_model.prompts" not in found, name
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_stream", "read_delimited", "read_lines"]
 
-_BLOCK_BYTES = 8 << 20  # also the longest row that can be read
+BLOCK_BYTES = 8 << 20  # also the longest row that can be read
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _NO_DELIMITER = "\x01"  # cannot occur inside a valid JSON line
 
@@ -80,7 +80,7 @@ class _Format:
         return csv.open_csv(
             stream,
             read_options=csv.ReadOptions(
-                use_threads=threads, block_size=_BLOCK_BYTES, column_names=self.header or None
+                use_threads=threads, block_size=BLOCK_BYTES, column_names=self.header or None
             ),
             parse_options=csv.ParseOptions(
                 delimiter=self.delimiter,
@@ -145,7 +145,7 @@ def _ends_with_quote(path: Path) -> bool:
     # Only ever asked about a file whose last field holds a line break.
     tail = b""
     with open_stream(path) as stream:
-        while block := stream.read(_BLOCK_BYTES):
+        while block := stream.read(BLOCK_BYTES):
             tail = block.rstrip(b"\r\n") or tail
     return tail.endswith(b'"')
 
@@ -160,7 +160,7 @@ def _explain(file: _Format, columns: list[str], error: Exception) -> DataError:
     if "columns, got" in message:
         return _locate_ragged(file, columns)
     if "straddling" in message:
-        limit = f"{_BLOCK_BYTES >> 20} MiB"
+        limit = f"{BLOCK_BYTES >> 20} MiB"
         return DataError(f"a row is longer than {limit}; is a quote left open?", source=file.path)
     return DataError(f"the file is damaged and cannot be read ({message})", source=file.path)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Events", "InteractionColumns", "LogPolicy", "read_events"]
 
-_MIN_BATCH_ROWS = 1 << 20
+MIN_BATCH_ROWS = 1 << 20
 _UNKNOWN = "unknown item"
 
 
@@ -102,7 +102,7 @@ def read_events(
     rows = open_rows(source, list(dict.fromkeys(names)))
     _require_columns(rows, columns, policy)
     reader = _Reader(rows, catalog, columns, policy)
-    for table in rows.grouped(max(_MIN_BATCH_ROWS, len(catalog))):
+    for table in rows.grouped(max(MIN_BATCH_ROWS, len(catalog))):
         reader.add(table)
     return reader.finish(), rows.source
 

@@ -22,7 +22,7 @@ __all__ = ["ReadReport", "Rows", "Source", "nearest", "open_rows", "read_table"]
 
 Source: TypeAlias = "str | Path | datasets.Dataset | pa.Table"
 
-_BATCH_ROWS = 1 << 20
+BATCH_ROWS = 1 << 20
 _BATCH_BYTES = 256 << 20
 _FORMATS = {
     ".csv": "csv",
@@ -97,7 +97,7 @@ class Rows:
             column=name,
         )
 
-    def grouped(self, rows: int = _BATCH_ROWS) -> Iterator[pa.Table]:
+    def grouped(self, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
         """Join batches until they hold `rows` rows or 256 MiB."""
         import pyarrow as pa
 
@@ -222,7 +222,7 @@ def _read_parquet(
     def batches() -> Iterator[pa.Table]:
         wanted = [name for name in names if columns is None or name in columns]
         try:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
                 yield _plain(pa.Table.from_batches([batch]))
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"the file is damaged ({error})", source=path) from None
@@ -235,7 +235,7 @@ def _in_memory(source: Any, columns: Sequence[str] | None) -> Rows:
 
     if isinstance(source, pa.Table):
         chosen = [name for name in source.column_names if columns is None or name in columns]
-        parts = source.select(chosen).to_batches(max_chunksize=_BATCH_ROWS)
+        parts = source.select(chosen).to_batches(max_chunksize=BATCH_ROWS)
         batches = (_plain(pa.Table.from_batches([part])) for part in parts)
         return Rows("pyarrow.Table", tuple(source.column_names), batches)
     if isinstance(source, Mapping):
@@ -254,7 +254,7 @@ def _read_dataset(dataset: Any, columns: Sequence[str] | None) -> Rows:
         raise DataError(message, source="datasets.IterableDataset")
     names = list(dataset.column_names)
     chosen = [name for name in names if columns is None or name in columns]
-    tables = dataset.select_columns(chosen).with_format("arrow").iter(batch_size=_BATCH_ROWS)
+    tables = dataset.select_columns(chosen).with_format("arrow").iter(batch_size=BATCH_ROWS)
     return Rows("datasets.Dataset", tuple(names), map(_plain, tables))
 
 

@@ -72,10 +72,15 @@ class SyntheticData:
         rows /= rows.sum(axis=1, keepdims=True)
         return rows
 
-    def best_recall(self, histories: Histories, k: int) -> float:
+    def best_recall(self, histories: Histories, k: int, at_once: int = _CHUNK) -> float:
         """Return the highest expected recall@k that any recommender can have on these histories.
 
         It is the mean, over histories, of the sum of the k largest next-item probabilities.
+
+        Args:
+            histories: at least one.
+            k: cut-off.
+            at_once: histories whose `(N,)` probabilities are held together; no result depends on it.
 
         Raises:
             ValueError: there are no histories, or k is below 1.
@@ -83,8 +88,8 @@ class SyntheticData:
         if k < 1 or len(histories) == 0:
             raise ValueError(f"need k >= 1 and histories, found k={k}, {len(histories)} histories")
         total = 0.0
-        for start in range(0, len(histories), _CHUNK):
-            part = histories.take(np.arange(start, min(start + _CHUNK, len(histories))))
+        for start in range(0, len(histories), at_once):
+            part = histories.take(np.arange(start, min(start + at_once, len(histories))))
             rows = self.next_item_probabilities(part)
             total += float(np.sort(rows, axis=1)[:, -k:].sum())
         return total / len(histories)

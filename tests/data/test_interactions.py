@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.common.errors import DataError
-from genrec.data import Catalog, InteractionColumns, Interactions, LogPolicy
+from genrec.data import Catalog, InteractionColumns, Interactions, LogPolicy, events, readers
 
 ITEMS = ["0012", "12", "B", "C"]
 # user, item, time: ties within u1, time goes back within u2, users interleaved
@@ -275,8 +275,8 @@ def test_batches_do_not_change_the_result(
         }
     )
     whole = Interactions.read(table, catalog=catalog)
-    monkeypatch.setattr("genrec.data.events._MIN_BATCH_ROWS", 100)
-    monkeypatch.setattr("genrec.data.readers._BATCH_ROWS", 70)
+    monkeypatch.setattr(events, "MIN_BATCH_ROWS", 100)
+    monkeypatch.setattr(readers, "BATCH_ROWS", 70)
     parts = Interactions.read(table, catalog=catalog)
     assert parts.user_ids == whole.user_ids
     np.testing.assert_array_equal(parts.histories.items, whole.histories.items)

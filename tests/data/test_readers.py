@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from genrec.common.errors import DataError
+from genrec.data import delimited
 from genrec.data.readers import ReadReport, nearest, open_rows, read_table
 
 ROWS = [
@@ -103,7 +104,7 @@ def test_csv_line_ends_bom_and_blank_lines(tmp_path: Path) -> None:
 def test_quoted_line_breaks_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"item_id": str(n), "title": "a\nb\n" * 3, "brand": "x"} for n in range(200)]
     path = write_rows(tmp_path / "x.csv", rows)
-    monkeypatch.setattr("genrec.data.delimited._BLOCK_BYTES", 128)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 128)
     assert read_table(path)[0].to_pylist() == rows
     write_text(path, 'item_id,title\n1,"' + "x" * 1000 + '"\n')
     with pytest.raises(DataError, match="a row is longer than"):

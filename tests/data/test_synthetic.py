@@ -96,13 +96,10 @@ def test_best_recall_equals_exhaustive_search(data: SyntheticData) -> None:
         data.best_recall(histories, 0)
 
 
-def test_chunks_do_not_change_best_recall(
-    data: SyntheticData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_do_not_change_best_recall(data: SyntheticData) -> None:
     histories = data.log.histories.take(np.arange(50))
     whole = data.best_recall(histories, 5)
-    monkeypatch.setattr("genrec.data.synthetic._CHUNK", 7)
-    assert data.best_recall(histories, 5) == pytest.approx(whole)
+    assert data.best_recall(histories, 5, at_once=7) == pytest.approx(whole)
 
 
 def test_the_oracle_reaches_the_best_and_popularity_does_not(data: SyntheticData) -> None:

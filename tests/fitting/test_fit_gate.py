@@ -4,6 +4,8 @@ import pytest
 
 from genrec import FitSettings, GenerativeRecommender
 from genrec.common.errors import InputError
+from genrec.fitting import fit as fitting
+from genrec.semantic_ids.quality_gate import QualityGate
 
 STRICT = {"gate": {"min_agreement": 1000, "strict": True}}
 
@@ -37,7 +39,7 @@ def test_a_poor_one_is_warned_of_before_training_and_goes_on(fit, caplog):
 
 
 def test_a_strict_fit_stops_before_training_and_leaves_nothing(fit, tmp_path, monkeypatch):
-    monkeypatch.setattr("genrec.fitting.fit.train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(fitting, "train", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(InputError, match=r"first code only .* times.*collaborative\.weight"):
         fit(STRICT)
     assert list(tmp_path.iterdir()) == []
@@ -46,7 +48,7 @@ def test_a_strict_fit_stops_before_training_and_leaves_nothing(fit, tmp_path, mo
 def test_a_strict_fit_keeps_a_work_folder_that_was_there(fit, tmp_path, monkeypatch):
     """What an interrupted fit had made before the gate is not thrown away by it."""
     with monkeypatch.context() as patch:
-        patch.setattr("genrec.fitting.fit._Fit._judge", lambda *_: (_ for _ in ()).throw(OSError))
+        patch.setattr(QualityGate, "apply", lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):  # noqa: PT011 any will do
             fit(STRICT)
     kept = tmp_path / "work" / "item_tokenizer"

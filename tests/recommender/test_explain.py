@@ -237,10 +237,8 @@ def test_the_item_that_makes_a_recommendation_is_its_reason(planted, place):
 
 
 def test_equal_changes_go_by_catalog_index(recommender, monkeypatch):
-    monkeypatch.setattr(
-        "genrec.recommender.explain._scores",
-        lambda *args, **_: np.array([[0.0, -1.0], [-0.5, -1.0], [-0.5, -3.0], [0.5, -3.0]]),
-    )
+    scores = np.array([[0.0, -1.0], [-0.5, -1.0], [-0.5, -3.0], [0.5, -3.0]])
+    monkeypatch.setattr(GenerativeRecommender, "score", lambda *_: scores)
     histories = Histories.of([[8, 2, 5]])
     found = recommender.rank(histories, 2, exclude_seen=True)
     first, second = explain(recommender, histories, found, Request(explain=2))[0]

@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # Why a test may be skipped where all that can be installed is installed.
 NOT_INSTALLABLE = re.compile(
     "root may write anywhere|real data sets are not at|data set is not at|folders are exchanged on Linux"
-    "|this system does not tell"
+    "|this system does not tell|draws afresh"
 )
 
 

@@ -14,6 +14,7 @@ from genrec.common.errors import InputError
 __all__ = [
     "Device",
     "Dtype",
+    "Engine",
     "Folder",
     "ItemId",
     "Json",
@@ -26,7 +27,6 @@ __all__ = [
     "Unknown",
     "UnknownItems",
     "UserId",
-    "Where",
 ]
 
 
@@ -45,7 +45,7 @@ class Unknown(StrEnum):
     drop = "drop"
 
 
-class Where(StrEnum):
+class Engine(StrEnum):
     """What does the work of a batch."""
 
     local = "local"

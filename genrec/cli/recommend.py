@@ -13,6 +13,7 @@ from genrec.cli.inputs import open_recommender, read_log
 from genrec.cli.options import (
     Device,
     Dtype,
+    Engine,
     Folder,
     ItemId,
     Json,
@@ -24,7 +25,6 @@ from genrec.cli.options import (
     Unknown,
     UnknownItems,
     UserId,
-    Where,
 )
 from genrec.cli.output import (
     log_lines,
@@ -97,8 +97,9 @@ def recommend(
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
     engine: Annotated[
-        Where, typer.Option(help="What works on --input: this process, or Ray workers (extra ray).")
-    ] = Where.local,
+        Engine,
+        typer.Option(help="What works on --input: this process, or Ray workers (extra ray)."),
+    ] = Engine.local,
     address: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +143,7 @@ def recommend(
     cluster = _cluster(engine, address, workers, output)
     if output is not None:
         require_output(output)
-    # Where workers search, this process only reads and writes.
+    # Engine workers search, this process only reads and writes.
     own_device = device if cluster is None else "cpu"
     recommender = open_recommender(folder, own_device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
@@ -172,7 +173,7 @@ def recommend(
 
 
 def _cluster(
-    engine: Where, address: str | None, workers: int | None, output: Path | None
+    engine: Engine, address: str | None, workers: int | None, output: Path | None
 ) -> RaySettings | None:
     """The cluster that works; None for this process.
 
@@ -181,7 +182,7 @@ def _cluster(
     """
     from genrec.common.ray_workers import RaySettings, require_ray
 
-    if engine is Where.local:
+    if engine is Engine.local:
         if address is not None or workers is not None:
             raise InputError("--address and --workers go with --engine ray")
         return None

@@ -25,11 +25,15 @@ from genrec.data.histories import Cases, Histories, Split
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.ties import expected
 from genrec.fitting.steps import measure_validation, training_metrics
-from genrec.fitting.weights import UNCHOSEN, choose_mixture_weights, choose_pointer_weight
+from genrec.fitting.weights import (
+    UNCHOSEN,
+    choose_mixture_weights,
+    choose_pointer_weight,
+    clearly_better,
+)
 from genrec.fitting.work_folder import WorkFolder
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.folder.whole import save_folder
-from genrec.recommender.mixture import clearly_better
 from genrec.recommender.settings import FitSettings
 from genrec.training import TrainingResult, TrainingSettings, train
 from genrec.training.processes import main_first
@@ -46,11 +50,11 @@ class Retraining(Generic[AnyRecommender]):
     """One such run.
 
     Attributes:
-        recommender: what trains, its settings those of this run; it is saved at the end. kind: name of the
-        run's record in ``metrics.json``. record: what it is known by, as plain values. seed: of batches and
-        dropout. chooses_weights: whether mixture weights of pointer and memory that the settings leave open
-        are chosen at the
-            end.
+        recommender: what trains, its settings those of this run; it is saved at the end.
+        kind: name of the run's record in ``metrics.json``. record: what it is known by, as plain values.
+        seed: of batches and dropout.
+        chooses_weights: whether mixture weights of pointer and memory that the settings leave open are
+            chosen at the end.
         prior: settings of a recommender that this one comes from and should be better than: its weights are
             kept unless training finds clearly better ones, and so are its mixture weights.
         finish: makes of the trained recommender the one to save, and says what else its metrics tell; None
@@ -141,7 +145,7 @@ class Retraining(Generic[AnyRecommender]):
         pointer = self.recommender.language_model.pointer
         if pointer is not None:
             again, events = train.repeats
-            share = (again + pointer.shares[0].item()) / (events + 1)
+            share = (again + pointer.mixture_weights[0].item()) / (events + 1)
             pointer.load_state_dict(pointer.expecting_repeats(share).state_dict())
 
     @property

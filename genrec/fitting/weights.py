@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from genrec.data.histories import Split
+from genrec.data.histories import Cases, Split
+from genrec.evaluation.metrics import METRICS, rank_of_target
+from genrec.evaluation.ranking import Ranking
 from genrec.recommender.fitted_recommender import AnyRecommender
-from genrec.recommender.memory import Memory, choose_weights, compare_texts
-from genrec.recommender.mixture import Component, best_weight, mixed_ndcg
+from genrec.recommender.memory import Memory, MemorySettings, compare_texts, join
+from genrec.recommender.mixture import Component, mix
 from genrec.recommender.settings import FitSettings
 
 __all__ = [
-    "POINTER_WEIGHTS",
     "UNCHOSEN",
-    "choose_memory_weights",
+    "best_weight",
     "choose_mixture_weights",
     "choose_pointer_weight",
+    "choose_weights",
+    "clearly_better",
 ]
-
 
 log = logging.getLogger(__name__)
 
 POINTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """What `choose_pointer_weight` tries."""
-
-
+MEMORY_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""What `choose_weights` tries."""
+_MOST = max(MEMORY_WEIGHTS) + 1e-9
+"""Most that all of them may weigh together."""
 UNCHOSEN = 0.5
 """What the pointer weighs where nothing can be tried."""
+_ERRORS = 2
+"""Standard errors that make a difference."""
+
+W = TypeVar("W")
 
 
 def choose_mixture_weights(
@@ -119,3 +131,79 @@ def choose_memory_weights(
     )
     weighted = recommender.changed(settings=whole.replace(memory=chosen), likeness=likeness)
     return weighted, {weights: round(ndcg, 6) for weights, ndcg in found.items()}
+
+
+def choose_weights(
+    model: Ranking,
+    memory: Memory,
+    cases: Cases,
+    k: int = 10,
+    prior: MemorySettings | None = None,
+) -> tuple[MemorySettings, dict[str, float]]:
+    """Choose the weights of the best ndcg@k on validation cases; of equally good ones the smallest.
+
+    Args:
+        model: `(C, M)`, what the language model ranks for the cases.
+        memory: what is mixed with it; weights that its settings state stay as they are.
+        cases: their targets, and histories whose items are not recommended again.
+        k: cut-off.
+        prior: weights that were chosen before, which stay unless others are clearly better (see
+            `best_weight`).
+
+    Returns:
+        The settings with both weights, and the ndcg of every pair tried, by ``counts+texts``.
+    """
+    settings = memory.settings
+    parts = [memory.probabilities(cases.histories)]
+    if memory.likeness is not None:
+        parts.append(memory.text_probabilities(cases.histories))
+    counts = MEMORY_WEIGHTS if settings.weight is None else (settings.weight,)
+    texts: tuple[float, ...] = (settings.text_weight or 0.0,)
+    if settings.text_weight is None and memory.likeness is not None:
+        texts = MEMORY_WEIGHTS
+    most = max(_MOST, (settings.weight or 0.0) + (settings.text_weight or 0.0))
+    tried = {(a, b) for a in counts for b in texts if a + b <= most}
+    before = None if prior is None else settings.filled(prior).weights
+    tried |= set() if before is None else {before}
+    found = {
+        pair: mixed_ndcg(model, join(parts, pair), cases, k)
+        for pair in sorted(tried, key=lambda pair: (sum(pair), pair))
+    }
+    best = best_weight(found, before)
+    chosen = settings.replace(weight=best[0], text_weight=best[1])
+    return chosen, {f"{a}+{b}": float(ndcg.mean()) for (a, b), ndcg in found.items()}
+
+
+def mixed_ndcg(
+    model: Ranking, component: Component, cases: Cases, k: int = 10
+) -> NDArray[np.float64]:
+    """The ndcg@k `(C,)` of a model mixed with a component, seen items left out."""
+    mixed = mix(model, component, k, deny=list(cases.histories))
+    return METRICS["ndcg"](rank_of_target(mixed, cases.targets), k)
+
+
+def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:
+    """The weight under which cases fare best on average; of equally good ones the first.
+
+    One that was chosen before, on other data, stays unless the best is clearly better: of a handful of users,
+    some weight is always the best by chance.
+
+    Args:
+        found: weight -> what each of the same cases got, `(C,)`.
+        prior: the weight that was chosen before, one of these; None where there is none.
+    """
+    best = max(found, key=lambda weight: float(found[weight].mean()))
+    if prior is None:
+        return best
+    return best if clearly_better(found[best], found[prior]) else prior
+
+
+def clearly_better(scores: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Whether the same cases fare better by more than two standard errors of their differences, `(C,)` each.
+
+    Of one case nothing is known.
+    """
+    gain = scores - others
+    if len(gain) < 2:
+        return False
+    return bool(gain.mean() > _ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))

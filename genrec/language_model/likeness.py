@@ -1,8 +1,8 @@
 """Likeness of a catalog's items: by their vectors, and by their words.
 
-Each item i shares 1 among all, by each of the two,
+Each item i has a distribution over all items by each of the two,
 
-    share(j | i) = k(i, j) / sum over all j' of k(i, j'),    k(i, j) = max(cos(i, j), 0) ** power
+    like(j | i) = k(i, j) / sum over all j' of k(i, j'),    k(i, j) = max(cos(i, j), 0) ** power
 
 so that an item of a crowd, which is a little like everything, says no more than one with few of its kind.
 Vectors of a sentence encoder know that a serum is a lotion; words know that this one is for red hair.
@@ -65,27 +65,28 @@ class Likeness:
 
     @cached_property
     def rest(self) -> Tensor:
-        """What each item, by vectors and by words, keeps of the 1 that it shares, `(2, N)`.
+        """What each item, by vectors and by words, keeps of its distribution for itself, `(2, N)`.
 
-        That is its likeness to itself. In a large catalog it is estimated, for training; `rows` are exact.
+        That is its likeness to itself, normalised. In a large catalog it is estimated, for training; `rows`
+        are exact.
         """
         return 1 / self._totals()
 
     def between(self, items: Tensor) -> Tensor:
-        """Shares `(2, B, n, n)` that items `(B, n)` of sequences give to each other, not to themselves."""
+        """Normalised likeness `(2, B, n, n)` of items `(B, n)` of sequences to each other; 0 to itself."""
         vectors, rest = self.vectors[items], self.rest[:, items]  # (B, n, D_v), (2, B, n)
         cosines = torch.stack([vectors @ vectors.transpose(1, 2), self._words_between(items)])
-        shares = _to_powers(cosines) * rest[..., None]
-        return shares.masked_fill_(items[:, :, None] == items[:, None], 0)
+        alike = _to_powers(cosines) * rest[..., None]
+        return alike.masked_fill_(items[:, :, None] == items[:, None], 0)
 
     def rows(self, items: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Some of the different items `(U,)` at a time, the shares that they give, and what they keep.
+        """Some of the different items `(U,)` at a time, their distributions, and what they keep.
 
         Args:
             items: catalog indices.
 
         Returns:
-            Parts of `(u,)` items, `(2, u, N)` shares, 0 for the item itself, and `(2, u)` kept.
+            Parts of `(u,)` items, `(2, u, N)` normalised likeness, 0 for the item itself, and `(2, u)` kept.
         """
         for block in torch.split(items, max(1, _CELLS // len(self))):
             kernels = self._kernels(block, self.vectors, self._by_word)

@@ -2,14 +2,14 @@
 
     p(j | history) = sum over the history's items i of  a_i * p(j | i)
 
-    p(j | i) = s_same [i = j] + s_vectors share_vectors(j | i) + s_words share_words(j | i) + s_any / N
+    p(j | i) = s_same [i = j] + s_vectors like_vectors(j | i) + s_words like_words(j | i) + s_any / N
 
 `a` is the attention that the state behind the newest item pays to the states behind all of them, newer ones
 first by a learned recency. So the model points, as a pointer network does (Vinyals et al. 2015; mixed with a
 vocabulary, Merity et al. 2016, "Pointer Sentinel Mixture Models"), but at all items that are like the ones
 pointed at (see `likeness`). A sum over items can expect two unlike things at once, which one query vector
-between them cannot. The shares `s`, which sum to 1, are learned too: how often the same item comes again, and
-how far vectors, words and neither tell what comes next.
+between them cannot. The mixture weights `s`, which sum to 1, are learned too: how often the same item comes
+again, and how far vectors, words and neither tell what comes next.
 
 Codes are names, and those of a catalog that the model was never trained on tell it little. What is learned
 here speaks of recency and likeness alone, and holds anywhere that vectors and words mean the same.
@@ -33,8 +33,8 @@ _KEYS = 32
 """Size of queries and keys."""
 _DECAY = 0.5
 """Where recency starts, in nats an item."""
-_SHARES = (0.1, 0.4, 0.4, 0.1)
-"""Where shares start: of the item itself, of what is like it by vector and by words, of anything."""
+_START_WEIGHTS = (0.1, 0.4, 0.4, 0.1)
+"""Where the mixture weights start: the item itself, like it by vector, like it by words, anything."""
 
 
 class Pointer(nn.Module):
@@ -52,7 +52,7 @@ class Pointer(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.recency = nn.Parameter(-_DECAY * torch.arange(max_items, dtype=torch.float32))
-        self.share_logits = nn.Parameter(torch.tensor(_SHARES).log())
+        self.share_logits = nn.Parameter(torch.tensor(_START_WEIGHTS).log())
         self.key = nn.Parameter(torch.randn(_KEYS, width, generator=generator) / width**0.5)
         self.query = nn.Parameter(torch.zeros(_KEYS, width))
 
@@ -77,8 +77,8 @@ class Pointer(nn.Module):
         return weights
 
     @property
-    def shares(self) -> Tensor:
-        """Of the item itself, of what is like it by vector and by words, and of anything: `(4,)`, sum 1."""
+    def mixture_weights(self) -> Tensor:
+        """Of the item itself, of what is like it by vector and by words, of anything: `(4,)`, sum 1."""
         return self.share_logits.float().softmax(0)
 
     def after(self, same: Tensor, alike: Tensor, rest: Tensor, n_items: int) -> Tensor:
@@ -93,7 +93,7 @@ class Pointer(nn.Module):
         Returns:
             `(…, u, M)` float32 probabilities; over all N items they sum to 1.
         """
-        itself, vectors, words, anything = self.shares
+        itself, vectors, words, anything = self.mixture_weights
         spread = (anything + vectors * rest[0] + words * rest[1]) / n_items
         likely: Tensor = vectors * alike[0] + words * alike[1] + itself * same + spread[..., None]
         return likely
@@ -104,12 +104,12 @@ class Pointer(nn.Module):
         nn.init.zeros_(pointer.query)
         return pointer
 
-    def expecting_repeats(self, share: float) -> Pointer:
-        """A copy that gives the history's own items this share, and what it gave the rest in proportion."""
+    def expecting_repeats(self, weight: float) -> Pointer:
+        """A copy that gives the history's own items this weight, and what it gave the rest in proportion."""
         pointer = copy.deepcopy(self)
         with torch.no_grad():
-            others = self.share_logits[1:].log_softmax(0) + math.log1p(-share)
-            same = torch.tensor([max(share, 1e-9)]).log().to(others)
+            others = self.share_logits[1:].log_softmax(0) + math.log1p(-weight)
+            same = torch.tensor([max(weight, 1e-9)]).log().to(others)
             pointer.share_logits.copy_(torch.cat([same, others]))
         return pointer
 

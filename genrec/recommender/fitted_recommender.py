@@ -62,13 +62,17 @@ class FittedRecommender:
     given.
 
     Attributes:
-        catalog: the items. semantic_ids: their codes. item_tokenizer: what made the codes; or an indexing,
-        which reads no vectors. vectorizer: what made the items' vectors. language_model: what continues
-        histories. settings: everything that was set. log: the interactions it was fitted on, for
-        evaluation; without user ids. metrics: validation metrics, training curve and costs of the fit.
+        catalog: the items.
+        semantic_ids: their codes.
+        item_tokenizer: what made the codes; or an indexing, which reads no vectors.
+        vectorizer: what made the items' vectors.
+        language_model: what continues histories.
+        settings: everything that was set.
+        log: the interactions it was fitted on, for evaluation; without user ids.
+        metrics: validation metrics, training curve and costs of the fit.
         data: where catalog and log came from, with their hashes; and how the catalog changed since.
         likeness: of the items' texts (see `genrec.recommender.memory`) where it is at hand; else it is
-        computed.
+            computed.
         item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """

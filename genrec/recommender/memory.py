@@ -21,33 +21,21 @@ from pydantic import Field, model_validator
 
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
-from genrec.data.histories import Cases, Histories
+from genrec.data.histories import Histories
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
 from genrec.evaluation.baselines.recency import recency_weights
 from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
-from genrec.evaluation.ranking import Ranking
-from genrec.recommender.mixture import Component, best_weight, mixed_ndcg, scaled
+from genrec.recommender.mixture import Component, scaled
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = [
-    "Memory",
-    "MemorySettings",
-    "choose_weights",
-    "compare_new_texts",
-    "compare_texts",
-    "join",
-]
+__all__ = ["Memory", "MemorySettings", "compare_new_texts", "compare_texts", "join"]
 
-WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""What `choose_weights` tries."""
 
 _MOST_TOGETHER = 0.99
 """Most that a stated weight and one that is taken from elsewhere may be."""
-_MOST = max(WEIGHTS) + 1e-9
-"""Most that all of them may weigh together."""
 
 
 class MemorySettings(Settings):
@@ -189,47 +177,6 @@ def compare_new_texts(
     return extended_graph(
         likeness, TextNeighbors.from_texts(texts).vectors, settings.text_neighbors
     )
-
-
-def choose_weights(
-    model: Ranking,
-    memory: Memory,
-    cases: Cases,
-    k: int = 10,
-    prior: MemorySettings | None = None,
-) -> tuple[MemorySettings, dict[str, float]]:
-    """Choose the weights of the best ndcg@k on validation cases; of equally good ones the smallest.
-
-    Args:
-        model: `(C, M)`, what the language model ranks for the cases.
-        memory: what is mixed with it; weights that its settings state stay as they are.
-        cases: their targets, and histories whose items are not recommended again.
-        k: cut-off.
-        prior: weights that were chosen before, which stay unless others are clearly better (see
-            `best_weight`).
-
-    Returns:
-        The settings with both weights, and the ndcg of every pair tried, by ``counts+texts``.
-    """
-    settings = memory.settings
-    parts = [memory.probabilities(cases.histories)]
-    if memory.likeness is not None:
-        parts.append(memory.text_probabilities(cases.histories))
-    counts = WEIGHTS if settings.weight is None else (settings.weight,)
-    texts: tuple[float, ...] = (settings.text_weight or 0.0,)
-    if settings.text_weight is None and memory.likeness is not None:
-        texts = WEIGHTS
-    most = max(_MOST, (settings.weight or 0.0) + (settings.text_weight or 0.0))
-    tried = {(a, b) for a in counts for b in texts if a + b <= most}
-    before = None if prior is None else settings.filled(prior).weights
-    tried |= set() if before is None else {before}
-    found = {
-        pair: mixed_ndcg(model, join(parts, pair), cases, k)
-        for pair in sorted(tried, key=lambda pair: (sum(pair), pair))
-    }
-    best = best_weight(found, before)
-    chosen = settings.replace(weight=best[0], text_weight=best[1])
-    return chosen, {f"{a}+{b}": float(ndcg.mean()) for (a, b), ndcg in found.items()}
 
 
 def join(parts: Sequence[csr_matrix], weights: Sequence[float]) -> Component:

@@ -7,37 +7,23 @@ empty where the component knows nothing. What a search found is a `Ranking` of l
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.data.histories import Cases, Histories
-from genrec.evaluation.metrics import METRICS, rank_of_target
+from genrec.data.histories import Histories
 from genrec.evaluation.ranking import Ranking
 from genrec.evaluation.selection import pairs, top_k_sparse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = [
-    "Component",
-    "best_weight",
-    "clearly_better",
-    "mix",
-    "mix_in_turn",
-    "mixed_ndcg",
-    "mixed_scores",
-    "scaled",
-]
+__all__ = ["Component", "mix", "mix_in_turn", "mixed_scores", "scaled"]
 
-W = TypeVar("W")
 
-_ERRORS = 2
-"""Standard errors that make a difference."""
 _LEAST = 1e-300
 """What a probability that is too small for a float counts as: its item stays in the list."""
 
@@ -147,41 +133,6 @@ def mixed_scores(
     other = np.asarray(component.distribution[rows, items].todense())  # (C, N) -> (C, K)
     likely = np.maximum(np.exp(model.astype(np.float64)), _LEAST)
     return np.asarray(np.log((1 - weight) * likely + weight * other))
-
-
-def mixed_ndcg(
-    model: Ranking, component: Component, cases: Cases, k: int = 10
-) -> NDArray[np.float64]:
-    """The ndcg@k `(C,)` of a model mixed with a component, seen items left out."""
-    mixed = mix(model, component, k, deny=list(cases.histories))
-    return METRICS["ndcg"](rank_of_target(mixed, cases.targets), k)
-
-
-def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:
-    """The weight under which cases fare best on average; of equally good ones the first.
-
-    One that was chosen before, on other data, stays unless the best is clearly better: of a handful of users,
-    some weight is always the best by chance.
-
-    Args:
-        found: weight -> what each of the same cases got, `(C,)`.
-        prior: the weight that was chosen before, one of these; None where there is none.
-    """
-    best = max(found, key=lambda weight: float(found[weight].mean()))
-    if prior is None:
-        return best
-    return best if clearly_better(found[best], found[prior]) else prior
-
-
-def clearly_better(scores: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    """Whether the same cases fare better by more than two standard errors of their differences, `(C,)` each.
-
-    Of one case nothing is known.
-    """
-    gain = scores - others
-    if len(gain) < 2:
-        return False
-    return bool(gain.mean() > _ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))
 
 
 def _passing(

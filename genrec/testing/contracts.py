@@ -88,7 +88,7 @@ class ItemTokenizerContract(ABC):
     ) -> None:
         """Where the item tokenizer promises it, ``encode(decode(codes))`` is ``codes``."""
         if not self.exact:
-            pytest.skip("this item tokenizer does not promise it")
+            return  # nothing is promised
         codes = tokenizer.encode(vectors)
         np.testing.assert_array_equal(tokenizer.encode(tokenizer.decode(codes)), codes)
 

@@ -77,9 +77,11 @@ def test_what_an_item_makes_likely_is_a_distribution():
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 def test_it_can_be_told_how_often_the_same_comes_again(share):
     told, before = warm().expecting_repeats(share), warm()
-    assert told.shares[0].item() == pytest.approx(share, abs=1e-6)
-    torch.testing.assert_close(told.shares[1:] / (1 - share), before.shares[1:] / 0.9)
-    torch.testing.assert_close(warm().shares, before.shares)
+    assert told.mixture_weights[0].item() == pytest.approx(share, abs=1e-6)
+    torch.testing.assert_close(
+        told.mixture_weights[1:] / (1 - share), before.mixture_weights[1:] / 0.9
+    )
+    torch.testing.assert_close(warm().mixture_weights, before.mixture_weights)
 
 
 def by_hand(pointer, states, items):
@@ -132,7 +134,7 @@ def test_it_learns_whom_to_point_at():
         optimizer.step()
     weights = pointer(states[:, 1:])[0, -1].exp()
     assert weights[0] > 0.9
-    itself, by_vector, _, _ = pointer.shares
+    itself, by_vector, _, _ = pointer.mixture_weights
     assert by_vector > 0.7
     assert itself < 0.02, "and no word says anything, so its share goes to anything too"
 

@@ -9,8 +9,9 @@ from genrec.data.histories import Cases, Histories
 from genrec.evaluation.baselines import text_graph
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.evaluation.ranking import Ranking
-from genrec.recommender.memory import Memory, MemorySettings, choose_weights, compare_texts, join
-from genrec.recommender.mixture import Component, best_weight, mix
+from genrec.fitting.weights import best_weight, choose_weights
+from genrec.recommender.memory import Memory, MemorySettings, compare_texts, join
+from genrec.recommender.mixture import Component, mix
 
 MODEL = Ranking(
     np.array([[0, 1, 2], [3, -1, -1]], np.int32),

@@ -62,7 +62,7 @@ def test_the_weight_is_the_best_on_validation(pointing):
 def test_training_moved_it(pointing):
     pointer = pointing.language_model.pointer
     assert pointer.query.abs().sum() > 0
-    assert pointer.shares[0] < 0.095, "nobody buys the same again here"
+    assert pointer.mixture_weights[0] < 0.095, "nobody buys the same again here"
 
 
 @torch.no_grad()
@@ -257,7 +257,7 @@ def test_a_catalog_without_a_word_is_pointed_at_by_vectors_alone(pointing):
 
 def test_elsewhere_it_may_expect_that_shoppers_buy_again(pointing, tmp_path, caplog):
     caplog.set_level("INFO", "genrec")
-    learned = pointing.language_model.pointer.shares.tolist()
+    learned = pointing.language_model.pointer.mixture_weights.tolist()
     settings = TransferSettings(pointer_weight=0.99, repeat_weight=0.9, text_weight=0.0)
     again = transfer(pointing, pointing.catalog, None, settings)
     assert "items of the history themselves have 0.89 of the whole" in caplog.text
@@ -266,7 +266,7 @@ def test_elsewhere_it_may_expect_that_shoppers_buy_again(pointing, tmp_path, cap
     opened = GenerativeRecommender.from_pretrained(tmp_path / "again")
     first = opened.recommend([[ids[4], ids[9]]], k=2, exclude_seen=False)[0]
     assert {item.item_id for item in first} == {ids[4], ids[9]}
-    assert pointing.language_model.pointer.shares.tolist() == learned
+    assert pointing.language_model.pointer.mixture_weights.tolist() == learned
 
 
 def test_alike_catalogs_keep_what_the_fit_chose_and_others_are_pointed_at(pointing):
@@ -317,8 +317,8 @@ def test_what_is_learned_is_kept_where_it_is_clearly_better(
     ((learned, start),) = asked
     assert learned != start
     again, events = moved.split.train.repeats
-    share = (again + moved.language_model.pointer.shares[0].item()) / (events + 1)
-    stayed = further.language_model.pointer.shares[0].item() == pytest.approx(share)
+    share = (again + moved.language_model.pointer.mixture_weights[0].item()) / (events + 1)
+    stayed = further.language_model.pointer.mixture_weights[0].item() == pytest.approx(share)
     assert stayed != better
     plain = [replace(r.language_model, pointer=None) for r in (moved, further)]
     hashes = [hash_weights(model) for model in plain]

@@ -80,7 +80,7 @@ class JointSource:
     def epoch(self, number: int) -> Epoch:
         """Mix the epochs of that number."""
         sizes = np.array([len(source.epoch(0)) for source in self.sources])
-        counts = shares(sizes, self.temperature)
+        counts = batch_counts(sizes, self.temperature)
         rounds = math.ceil((counts / sizes).max())
         places = []
         for catalog, (source, count) in enumerate(zip(self.sources, counts, strict=True)):
@@ -91,7 +91,7 @@ class JointSource:
         return _JointEpoch([places[i] for i in order])
 
 
-def shares(sizes: NDArray[np.int64], temperature: float) -> NDArray[np.int64]:
+def batch_counts(sizes: NDArray[np.int64], temperature: float) -> NDArray[np.int64]:
     """Batches of each source in an epoch of ``sizes.sum()``; at least one each."""
     weights = sizes ** (1 / temperature)
     counts = np.rint(sizes.sum() * weights / weights.sum()).astype(np.int64)

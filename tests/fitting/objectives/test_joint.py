@@ -6,7 +6,7 @@ import torch
 
 from genrec.data.histories import Histories
 from genrec.fitting.objectives.histories import HistorySource
-from genrec.fitting.objectives.joint import JointLoss, JointSource, shares
+from genrec.fitting.objectives.joint import JointLoss, JointSource, batch_counts
 from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.language_model import LanguageModel, LanguageModelSettings
 from genrec.testing.fakes import TinyCatalog
@@ -33,11 +33,11 @@ def drawn(epoch):
     ("temperature", "expected"), [(1, [90, 10]), (2, [75, 25]), (float("inf"), [50, 50])]
 )
 def test_the_share_of_a_catalog_by_hand(temperature, expected):
-    assert shares(np.array([90, 10]), temperature).tolist() == expected
+    assert batch_counts(np.array([90, 10]), temperature).tolist() == expected
 
 
 def test_the_smallest_catalog_has_a_batch():
-    assert shares(np.array([1000, 1]), 1).tolist() == [1000, 1]
+    assert batch_counts(np.array([1000, 1]), 1).tolist() == [1000, 1]
 
 
 def test_as_they_are_every_batch_comes_once_in_mixed_order():

@@ -143,7 +143,7 @@ def recommend(
     cluster = _cluster(engine, address, workers, output)
     if output is not None:
         require_output(output)
-    # Engine workers search, this process only reads and writes.
+    # Where workers search, this process only reads and writes.
     own_device = device if cluster is None else "cpu"
     recommender = open_recommender(folder, own_device, dtype, merged=True)
     request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])

@@ -35,7 +35,6 @@ __all__ = [
     "cooccurrence_vectors",
     "cooccurrences",
     "graph_vectors",
-    "join_vectors",
     "normalised",
 ]
 
@@ -271,23 +270,6 @@ def graph_vectors(
     """Return what the texts `(N, D)` around each item say, and who has neighbours (`(N,)` bool)."""
     matrix = _graph(histories, len(text_vectors), settings)
     return propagated(matrix, text_vectors, _HOPS), np.diff(matrix.indptr) > 0
-
-
-def join_vectors(
-    text_vectors: NDArray[np.float32], collaborative_vectors: NDArray[np.float32], weight: float
-) -> NDArray[np.float32]:
-    """Centre both tables, scale each to a mean length of 1, and put them side by side `(N, D + d)`.
-
-    Args:
-        text_vectors: `(N, D)`.
-        collaborative_vectors: `(N, d)`.
-        weight: factor of the collaborative part.
-    """
-    parts = []
-    for vectors, factor in ((text_vectors, 1.0), (collaborative_vectors, weight)):
-        center, scale = _center_and_scale(vectors)
-        parts.append((vectors - center) * np.float32(factor / scale))
-    return np.concatenate(parts, axis=1)
 
 
 def _graph(histories: Histories, items: int, settings: CollaborativeSettings) -> csr_matrix:

@@ -66,6 +66,13 @@ def test_ease_refuses_a_catalog_that_does_not_fit():
         Ease.fit(Histories.of([[0]]), 200_000)
 
 
+def test_ease_takes_more_where_it_may(train):
+    """As its refusal says: raise memory_gib."""
+    with pytest.raises(InputError, match="memory_gib = 1e-07 is allowed; raise it"):
+        Ease.fit(train, 40, EaseConfig(memory_gib=1e-7))
+    assert Ease.fit(train, 40, EaseConfig(memory_gib=1e-4)).weights.shape == (40, 40)
+
+
 def test_cosines_by_hand():
     seen = user_items(Histories.of([[0, 1, 1], [0, 1], [0, 2]]), 4)
     assert seen.toarray().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0]]

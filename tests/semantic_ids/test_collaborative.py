@@ -17,7 +17,6 @@ from genrec.semantic_ids.collaborative import (
     CollaborativeSignal,
     cooccurrence_vectors,
     cooccurrences,
-    join_vectors,
     normalised,
 )
 from genrec.semantic_ids.graph import propagated
@@ -84,11 +83,6 @@ def test_parts_have_unit_mean_length_and_the_weight_scales_one(histories, text):
     np.testing.assert_allclose(joined.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(joined[:, :16], axis=1).mean(), 1, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(joined[:, 16:], axis=1).mean(), 3, rtol=1e-5)
-
-
-def test_join_by_hand():
-    joined = join_vectors(np.array([[1.0], [3]]), np.array([[0.0, 4], [0, 0]]), weight=0.5)
-    np.testing.assert_allclose(joined, [[-1, 0, 0.5], [1, 0, -0.5]])
 
 
 def test_weight_zero_leaves_text_alone(histories, text):

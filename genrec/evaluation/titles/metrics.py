@@ -26,7 +26,6 @@ __all__ = [
     "bleu_signature",
     "bleu_statistics",
     "catalog_shares",
-    "corpus_bleu",
     "distinct",
     "exact_match",
     "normalize_title",
@@ -49,17 +48,6 @@ class BleuSettings(Settings):
     written without spaces."""
     lowercase: bool = False
     """Whether upper and lower case are the same; by sacrebleu's default they are not."""
-
-
-def corpus_bleu(
-    answers: Sequence[str], targets: Sequence[str], settings: BleuSettings | None = None
-) -> float:
-    """Return sacrebleu's corpus BLEU of C answers, 0 to 100 (see `BleuSettings`).
-
-    Raises:
-        MissingExtraError: the extra ``eval`` is not installed.
-    """
-    return float(_scorer(settings or BleuSettings()).corpus_score(answers, [targets]).score)
 
 
 def bleu_statistics(

@@ -16,7 +16,12 @@ from genrec.evaluation.titles.baselines import (
     shortened,
     top_item_titles,
 )
-from genrec.evaluation.titles.metrics import BleuSettings, bleu_statistics, corpus_bleu
+from genrec.evaluation.titles.metrics import BleuSettings, bleu_of_sums, bleu_statistics
+
+
+def corpus_bleu(answers, targets, settings=None):
+    """BLEU of a whole corpus, from what is kept of each case."""
+    return bleu_of_sums(bleu_statistics(answers, targets, settings or BleuSettings()).sum(axis=0))
 
 
 def catalog_of(*titles):

@@ -29,7 +29,6 @@ from genrec.evaluation.titles.metrics import (
     BleuSettings,
     bleu_of_sums,
     bleu_statistics,
-    corpus_bleu,
     distinct,
     exact_match,
     normalize_title,
@@ -51,6 +50,11 @@ ANSWERS = [
     "Größe L Zelt für Kinder in grün",
 ]
 FEW = Bootstrap(samples=50)
+
+
+def corpus_bleu(answers, targets, settings=None):
+    """BLEU of a whole corpus, from what is kept of each case."""
+    return bleu_of_sums(bleu_statistics(answers, targets, settings or BleuSettings()).sum(axis=0))
 
 
 def targets_of(titles, users=None, known=()):

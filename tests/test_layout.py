@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib.machinery
+import re
 import subprocess
 import sys
 import zipfile
@@ -253,3 +254,32 @@ def test_no_file_can_run_code_that_it_reads(path):
 @pytest.mark.parametrize("path", [*MODULES, *BENCH], ids=module_name)
 def test_files_hold_one_idea(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+NAMED = re.compile(r"`(genrec(?:\.\w+)+)`")
+
+
+def names_in(path):
+    """What a module or package offers: names at its top level, and its submodules."""
+    if path.is_dir():
+        return {inner.stem for inner in path.iterdir()} | names_in(path / "__init__.py")
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = getattr(node, "targets", [getattr(node, "target", node)])
+        found |= {getattr(target, "id", getattr(target, "name", None)) for target in targets}
+        found |= {alias.asname or alias.name for alias in getattr(node, "names", ())}
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [*MODULES, *RECIPES, *BENCH], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_what_a_docstring_names_is_there(path):
+    for name in NAMED.findall(path.read_text(encoding="utf-8")):
+        place, parts = PACKAGE, name.split(".")[1:]
+        for part in parts:
+            assert part in names_in(place), f"{path} names {name}"
+            inner = place / part if place.is_dir() else None
+            if inner is None or not (inner.is_dir() or inner.with_suffix(".py").is_file()):
+                break  # a name in a module; what is inside of it may come from a base class
+            place = inner if inner.is_dir() else inner.with_suffix(".py")

@@ -42,11 +42,8 @@ def answer(
     Returns:
         The ranking `(C, k)`, and for each of its entries what it came from.
     """
-    k, query, exclude_seen = (
-        min(request.k, len(recommender.catalog)),
-        request.query,
-        request.exclude_seen,
-    )
+    k, query, exclude_seen = request.k, request.query, request.exclude_seen
+    k = min(k, len(recommender.catalog))
     if query is None:
         found = recommender.rank(histories, k, exclude_seen=exclude_seen, allow=allow)
         return found, [["model"] * k] * len(histories)

@@ -1,7 +1,7 @@
 """Page of an evaluation: HTML without a script, nothing loaded from elsewhere, light and dark.
 
-It is made from the document of `genrec.evaluating.report_document`. Everything that comes from a catalog
-or from a folder's name is escaped.
+It is made from the document of `genrec.cli.pages.evaluation_document.report_document`. Everything that comes
+from a catalog or from a folder's name is escaped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write_page(document: dict[str, Any], target: Path) -> None:
 
 
 def evaluation_page(document: dict[str, Any]) -> str:
-    """Lay out what `genrec.evaluating.report_document` collected."""
+    """Lay out what `genrec.cli.pages.evaluation_document.report_document` collected."""
     results = document["results"]
     parts = [
         _head(document["name"], results[0]),

@@ -47,6 +47,9 @@ COMMANDS = {
     ),
     "inspect": "--against --json --out FOLDER",
     "items add": "--item-id --items --json --out --title --vectors FOLDER",
+    "items update": (
+        "--dry-run --item-id --items --json --out --recode --remove-missing --title --vectors FOLDER"
+    ),
     "items remove": "--ids --json --out FOLDER",
     "recommend": (
         "--address --allow --deny --device --dtype --engine --explain --history --input "

@@ -13,13 +13,13 @@ from genrec.cli.options import Folder, ItemId, Json, OnceCommand
 from genrec.cli.output import log_lines, print_json
 
 if TYPE_CHECKING:
-    from genrec.recommender.catalog import CatalogChange
+    from genrec.recommender.catalog_change import CatalogChange
 
 __all__ = ["commands"]
 
 commands = typer.Typer(
     name="items",
-    help="Add items to a recommender and remove them, without training again.",
+    help="Add, remove and update items of a recommender, without training again.",
     epilog="[bold]Example[/]   genrec items add runs/shop --items new.csv",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -87,9 +87,70 @@ def remove(
     _tell(change, out or folder, began, as_json)
 
 
-def _tell(change: CatalogChange, folder: Path, began: float, as_json: bool) -> None:
+@commands.command(
+    cls=OnceCommand,
+    epilog="[bold]Examples[/]\n\n"
+    "genrec items update runs/shop --items feed.csv --dry-run\n\n"
+    "genrec items update runs/shop --items feed.csv --remove-missing\n\n"
+    "genrec items update runs/shop --items feed.csv --recode --out runs/shop2",
+)
+def update(
+    folder: Folder,
+    items: Annotated[
+        Path, typer.Option(help="Products as they are now: CSV, TSV, JSON lines or Parquet.")
+    ],
+    item_id: ItemId = "item_id",
+    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    vectors: Annotated[
+        list[Path] | None,
+        typer.Option(help="Vectors of the new items, for each --vectors of the fit, in its order."),
+    ] = None,
+    remove_missing: Annotated[
+        bool,
+        typer.Option("--remove-missing", help="Remove products that the feed lacks, and events."),
+    ] = False,
+    recode: Annotated[
+        bool,
+        typer.Option("--recode", help="New semantic IDs for products whose text or image changed."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and write nothing.")
+    ] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Follow a feed: new products are added, and changed prices, stocks and titles taken over.
+
+    Semantic IDs and events of the products that are there are kept. A column that the feed lacks stays as it
+    is, and 1.5 for 1.50 is no change.
+    """
+    from genrec.common.errors import InputError
+    from genrec.data import Catalog, CatalogColumns
+    from genrec.recommender.folder.restock import update_folder
+
+    if dry_run and out is not None:
+        raise InputError("--dry-run writes nothing: leave --out out, or --dry-run")
+    began = time.perf_counter()
+    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
+    log_lines(catalog.report.lines())
+    options = {"remove_missing": remove_missing, "recode": recode, "dry_run": dry_run}
+    change = update_folder(folder, catalog, vectors or (), out, **options)
+    if dry_run and not as_json:
+        typer.echo(
+            "\n".join(
+                ["nothing is written; it would be:", *change.lines(), *change.example_lines()]
+            )
+        )
+        return
+    _tell(change, out or folder, began, as_json, dry_run)
+
+
+def _tell(
+    change: CatalogChange, folder: Path, began: float, as_json: bool, dry_run: bool = False
+) -> None:
     seconds = time.perf_counter() - began
     if as_json:
-        print_json(asdict(change) | {"folder": str(folder), "seconds": round(seconds, 2)})
+        facts = {"folder": str(folder), "seconds": round(seconds, 2)}
+        print_json(asdict(change) | facts | ({"dry_run": True} if dry_run else {}))
         return
     log_lines([f"recommender in {folder}; {seconds:.1f} s"])

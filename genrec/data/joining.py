@@ -1,4 +1,4 @@
-"""Join of new items to a catalog after the fit: the same columns, other ids."""
+"""Join of items to a catalog after the fit: new ones behind it, and what a feed changes of those it has."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
+from genrec.data.differences import differing
 from genrec.data.readers import nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Joined", "join_items"]
+__all__ = ["Feed", "Joined", "compare_items", "join_items"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Joined:
     Attributes:
         whole: the catalog's N items, then the new ones.
         new: the new ones alone.
-        known: how many rows repeated an item of the catalog, word for word, and were passed over.
+        known: how many rows said nothing new of an item of the catalog, and were passed over.
         notes: what else is worth knowing, one sentence each.
     """
 
@@ -108,17 +109,94 @@ def _require_same(
 ) -> None:
     """Refuse rows whose id the catalog has with another text."""
     rows = np.flatnonzero(known >= 0)
-    pairs = zip(
-        table.take(rows).to_pylist(), catalog.table.take(known[rows]).to_pylist(), strict=True
+    found = differing(table.take(rows), catalog.table.take(known[rows]))
+    changed = [name for name, differs in found.items() if differs.any()]
+    if changed:
+        first = int(np.flatnonzero(np.any([found[name] for name in changed], axis=0))[0])
+        own = [name for name in changed if found[name][first]]
+        raise DataError(
+            f"the catalog has this item already, with another {', '.join(own)}; leave it out, or let the "
+            "catalog take over what changed, events and codes kept: genrec items update "
+            "(in Python, update_items; over HTTP, PATCH /items)",
+            source=items.report.source,
+            column="item_id",
+            value=table["item_id"][int(rows[first])].as_py(),
+        )
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a table of items says of a catalog that was there before it.
+
+    Attributes:
+        catalog: the N items of before, in their order, with what the table says of them.
+        changed: column -> `(N,)` whether the item's value there is another now; changed columns only.
+        missing: catalog indices of the items that the table does not name.
+        new: the items that the catalog lacks; None where there is none.
+        notes: what else is worth knowing, one sentence each.
+    """
+
+    catalog: Catalog
+    changed: dict[str, NDArray[np.bool_]]
+    missing: NDArray[np.int64]
+    new: Catalog | None
+    notes: tuple[str, ...] = ()
+
+    def items_changed(self) -> NDArray[np.bool_]:
+        """Whether anything of an item is another now, `(N,)`."""
+        touched = np.zeros(len(self.catalog), np.bool_)
+        for differs in self.changed.values():
+            touched |= differs
+        return touched
+
+
+def compare_items(catalog: Catalog, items: Catalog) -> Feed:
+    """Read a table of items as what the catalog is to be: values of known items, and new items.
+
+    A column that the table lacks, or a title that is empty in every row, stays as it is. A number that is
+    written otherwise (``1.5`` for ``1.50``) is no change.
+
+    Raises:
+        DataError: the table has a column that the catalog lacks, or one of another type.
+    """
+    import pyarrow as pa
+
+    given = items.table
+    if given["title"].null_count == len(items) and catalog.table["title"].null_count < len(catalog):
+        given = given.drop_columns(["title"])
+    table, _ = _aligned(catalog, Catalog(given, items.report))
+    absent = [name for name in catalog.table.column_names if name not in given.column_names]
+    known = catalog.lookup(table["item_id"].combine_chunks())
+    rows = np.flatnonzero(known >= 0)
+    named, places = table.drop_columns(absent).take(rows), known[rows]
+    found = differing(named, catalog.table.select(named.column_names).take(places))
+    whole, changed = catalog.table, {}
+    for name, differs in found.items():
+        if differs.any():
+            whole = _taken_over(whole, name, named[name].filter(pa.array(differs)), places[differs])
+            changed[name] = np.isin(np.arange(len(catalog)), places[differs])
+    new = np.flatnonzero(known < 0)
+    note = f"without {', '.join(absent)}: kept as they are, and missing for new items"
+    return Feed(
+        Catalog(whole, catalog.report),
+        changed,
+        np.setdiff1d(np.arange(len(catalog)), places),
+        Catalog(table.take(new), items.report) if len(new) else None,
+        (note,) if absent else (),
     )
-    for new, old in pairs:
-        # repr makes two NaN equal, which == does not
-        changed = [name for name in new if repr(new[name]) != repr(old[name])]
-        if changed:
-            raise DataError(
-                f"the catalog has this item already, with another {', '.join(changed)}; leave it out, or "
-                "remove it first, which takes its events out of the log",
-                source=items.report.source,
-                column="item_id",
-                value=new["item_id"],
-            )
+
+
+def _taken_over(
+    table: pa.Table, name: str, values: pa.ChunkedArray, places: NDArray[np.int32]
+) -> pa.Table:
+    """The table with other values in one column, at those places; whole numbers become decimal as needed."""
+    import pyarrow as pa
+
+    column = table[name]
+    both = pa.concat_tables(
+        [pa.table({name: column}), pa.table({name: values})], promote_options="permissive"
+    )
+    source = np.arange(table.num_rows)
+    source[places] = table.num_rows + np.arange(len(places))
+    found = both[name].take(pa.array(source))
+    return table.set_column(table.column_names.index(name), name, found)

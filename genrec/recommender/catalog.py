@@ -10,22 +10,23 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.common.errors import InputError
+from genrec.common.errors import DataError, InputError
 from genrec.common.manifest import require_unchanged
 from genrec.data.catalog import Catalog
 from genrec.data.facts import data_facts
 from genrec.data.interactions import Interactions
-from genrec.data.joining import Joined, join_items
+from genrec.data.joining import Feed, Joined, compare_items, join_items
 from genrec.decoding.trie import Trie
 from genrec.evaluation.baselines.text_graph import without_items
-from genrec.recommender.memory import compare_new_texts
+from genrec.recommender.catalog_change import CatalogChange
+from genrec.recommender.memory import compare_changed_texts, compare_new_texts
 from genrec.recommender.settings import FitSettings
 from genrec.recommender.tables import (
     read_items,
@@ -45,7 +46,7 @@ from genrec.semantic_ids.semantic_ids import SemanticIds
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["CatalogChange", "FittedCatalog"]
+__all__ = ["FittedCatalog"]
 
 log = logging.getLogger(__name__)
 FILES = (
@@ -55,50 +56,6 @@ FILES = (
     "likeness.safetensors",
     "item_vectors.safetensors",
 )
-
-
-@dataclass(frozen=True)
-class CatalogChange:
-    """What happened to a catalog.
-
-    Attributes:
-        added: new items.
-        known: rows that repeated an item of the catalog, and were passed over.
-        moved: new items whose codes another item held, so that they got others.
-        far: those of them that did not even keep their first code.
-        removed: items taken out.
-        events: interactions with them, which left the log.
-        items: size of the catalog afterwards.
-    """
-
-    added: int = 0
-    known: int = 0
-    moved: int = 0
-    far: int = 0
-    removed: int = 0
-    events: int = 0
-    items: int = 0
-
-    def write_log(self) -> None:
-        """Write it to the log."""
-        for line in self.lines():
-            log.info("%s", line)
-
-    def lines(self) -> list[str]:
-        """The change in words, one sentence each."""
-        lines = []
-        if self.known:
-            lines.append(f"{self.known:,} items were there already, word for word")
-        if self.added:
-            lines.append(f"{self.added:,} items added, {self.moved:,} of them moved to free codes")
-        if self.far:
-            lines.append(
-                f"{self.far:,} new items found no free code near their own: the semantic IDs fill up, so fit "
-                "anew on the grown catalog before long"
-            )
-        if self.removed:
-            lines.append(f"{self.removed:,} items removed, and {self.events:,} events of theirs")
-        return [*lines, f"{self.items:,} items in the catalog"]
 
 
 @dataclass(frozen=True)
@@ -169,6 +126,70 @@ class FittedCatalog:
             nothing = CatalogChange(known=joined.known, items=len(self.catalog))
             nothing.write_log()
             return self, nothing
+        grown, change = self._grown(joined, vectors)
+        return grown._recorded(change), change
+
+    def remove(self, item_ids: Sequence[str]) -> tuple[FittedCatalog, CatalogChange]:
+        """Take items out (see `GenerativeRecommender.remove_items`)."""
+        gone = np.unique(self.catalog.index_of(item_ids))
+        if not len(gone):
+            raise InputError("no item to remove: give at least one id")
+        reduced, change = self._without(gone)
+        return reduced._recorded(change), change
+
+    def update(
+        self,
+        items: Catalog,
+        vectors: Sequence[str | Path] = (),
+        *,
+        remove_missing: bool = False,
+        recode: bool = False,
+    ) -> tuple[FittedCatalog, CatalogChange]:
+        """Follow a feed (see `GenerativeRecommender.update_items`)."""
+        after, change = self.follow(items, vectors, remove_missing=remove_missing, recode=recode)
+        if after is not self:
+            return after._recorded(change), change
+        change.write_log()
+        return self, change
+
+    def follow(
+        self,
+        items: Catalog,
+        vectors: Sequence[str | Path] = (),
+        *,
+        remove_missing: bool = False,
+        recode: bool = False,
+    ) -> tuple[FittedCatalog, CatalogChange]:
+        """What `update` makes, with nothing on record and no word of what was done."""
+        feed = compare_items(self.catalog, items)
+        for note in feed.notes:
+            log.info("%s: %s", items.report.source, note)
+        after, renewed = self._taken_over(feed, recode)
+        missing = feed.missing if remove_missing else feed.missing[:0]
+        if len(missing) == len(self.catalog):
+            raise DataError(
+                "no item of the catalog is in it, so that all would be removed: look at the name of the id "
+                "column and at how ids are written there; for other products altogether see genrec transfer",
+                source=items.report.source,
+                column="item_id",
+                value=items.item_ids[0],
+            )
+        change = CatalogChange.of_feed(self.catalog, feed, missing)
+        change = replace(change, recoded=renewed, items=len(self.catalog))
+        if len(missing):
+            after, less = after._without(missing)
+            change = replace(change, removed=less.removed, events=less.events, items=less.items)
+        if feed.new is not None:
+            after, more = after._grown(join_items(after.catalog, feed.new), vectors)
+            change = replace(
+                change, added=more.added, moved=more.moved, far=more.far, items=more.items
+            )
+        return after, change
+
+    def _grown(
+        self, joined: Joined, vectors: Sequence[str | Path]
+    ) -> tuple[FittedCatalog, CatalogChange]:
+        """With new items at the end."""
         self._require_room(len(joined.new))
         vectorizer, new_vectors = self.vectorizer.grown(joined.new, self.settings, vectors)
         semantic_ids = self._numbered(joined.new, new_vectors)
@@ -183,13 +204,10 @@ class FittedCatalog:
         )
         moved, far = self._moves(semantic_ids, new_vectors)
         change = CatalogChange(len(joined.new), joined.known, moved, far, items=len(joined.whole))
-        return grown._recorded(change), change
+        return grown, change
 
-    def remove(self, item_ids: Sequence[str]) -> tuple[FittedCatalog, CatalogChange]:
-        """Take items out (see `GenerativeRecommender.remove_items`)."""
-        gone = np.unique(self.catalog.index_of(item_ids))
-        if not len(gone):
-            raise InputError("no item to remove: give at least one id")
+    def _without(self, gone: NDArray[np.integer[Any]]) -> tuple[FittedCatalog, CatalogChange]:
+        """Without the items of those catalog indices, each named once."""
         if len(gone) == len(self.catalog):
             raise InputError(f"these are all {len(gone):,} items: a recommender needs at least one")
         kept = np.ones(len(self.catalog), np.bool_)
@@ -207,8 +225,43 @@ class FittedCatalog:
             item_vectors=None if self.item_vectors is None else self.item_vectors[kept],
         )
         lost = len(self.log) - len(events)
-        change = CatalogChange(removed=len(gone), events=lost, items=len(catalog))
-        return reduced._recorded(change), change
+        return reduced, CatalogChange(removed=len(gone), events=lost, items=len(catalog))
+
+    def _taken_over(self, feed: Feed, recode: bool) -> tuple[FittedCatalog, int]:
+        """With a feed's values in the columns of known items, and how many items got new codes."""
+        if not feed.changed:
+            return self, 0
+        catalog, touched = feed.catalog, np.flatnonzero(feed.items_changed())
+        texts = (
+            whole.take(touched).texts(self.settings.template) for whole in (self.catalog, catalog)
+        )
+        differ = np.array([one != other for one, other in zip(*texts, strict=True)])
+        reworded = np.isin(np.arange(len(catalog)), touched[differ])  # (N,)
+        after = replace(self, catalog=catalog, log=replace(self.log, catalog=catalog))
+        if self.likeness is not None and self.settings.memory.text_weight and reworded.any():
+            words = catalog.texts(self.settings.template)
+            memory = self.settings.memory
+            likeness = compare_changed_texts(self.likeness, words, reworded, memory)
+            after = replace(after, likeness=likeness)
+        images = feed.changed.get(self.settings.encoder.image_column or "")
+        again = np.flatnonzero(reworded if images is None else reworded | images)
+        return after._renewed(again) if recode and len(again) else (after, 0)
+
+    def _renewed(self, items: NDArray[np.int64]) -> tuple[FittedCatalog, int]:
+        """With vectors and codes made anew for the items of those catalog indices, and how many differ."""
+        vectorizer, vectors = self.vectorizer.renewed(self.catalog, items, self.settings)
+        some = self.catalog.take(items)
+        left = replace(self, semantic_ids=self.semantic_ids.remove(some.item_ids))
+        found = left._numbered(some, vectors)
+        rest = np.setdiff1d(np.arange(len(self.catalog)), items)
+        back = np.argsort(np.concatenate([rest, items]))  # items stand at the end of `found`
+        ids = replace(found, item_ids=self.catalog.item_ids, codes=found.codes[back])
+        item_vectors = None if self.item_vectors is None else self.item_vectors.copy()
+        if item_vectors is not None:
+            item_vectors[items] = vectors.astype(np.float16)
+        after = replace(self, semantic_ids=ids, vectorizer=vectorizer, item_vectors=item_vectors)
+        moved = (ids.codes[items] != self.semantic_ids.codes[items]).any(axis=1)
+        return after, int(moved.sum())
 
     def _require_room(self, new: int) -> None:
         sizes, wanted = self.semantic_ids.codebook_sizes, len(self.catalog) + new
@@ -252,5 +305,5 @@ class FittedCatalog:
         facts = data_facts(self.catalog, self.log)
         for name, fact in facts.items():
             fact["source"] = self.data.get(name, fact).get("source", fact["source"])
-        changes = [*self.data.get("changes", []), asdict(change)]
+        changes = [*self.data.get("changes", []), change.record()]
         return replace(self, data=self.data | facts | {"changes": changes})

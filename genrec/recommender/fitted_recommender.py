@@ -311,6 +311,38 @@ class FittedRecommender:
         fitted, _ = self.fitted_catalog().remove(item_ids)
         return self.changed(**vars(fitted))
 
+    def update_items(
+        self,
+        items: Catalog,
+        vectors: Sequence[str | Path] = (),
+        *,
+        remove_missing: bool = False,
+        recode: bool = False,
+    ) -> Self:
+        """A recommender whose catalog follows a feed: nothing is trained, and this one stays as it is.
+
+        New items are added as by `add_items`. Of known ones the feed's values are taken over, whatever they
+        are (price, stock, title …), and their events and semantic IDs are kept. Queries, conditions and the
+        likeness of texts follow at once; the codes, and the vectors that the language model reads, only
+        where `recode` says so. A number that is written otherwise (``1.5`` for ``1.50``) is no change.
+
+        Args:
+            items: the feed. A column of the catalog that it lacks stays as it is, and so do titles where it
+                has none at all.
+            vectors: for its new items, where the fit read vectors of your own (see `add_items`).
+            remove_missing: whether items that it does not name are removed, and their events with them.
+            recode: whether items whose text or image is another get vectors and semantic IDs anew.
+
+        Raises:
+            InputError: a column is not the catalog's or of another type, no item would be left, or no codes
+                are left for an item.
+        """
+        fitted, change = self.fitted_catalog().update(
+            items, vectors, remove_missing=remove_missing, recode=recode
+        )
+        nothing = not (change.added or change.removed or change.changed)
+        return self if nothing else self.changed(**vars(fitted))
+
     def fitted_catalog(self) -> FittedCatalog:
         """All that follows the catalog: the language model and its metrics do not."""
         self._compare_texts()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from genrec.common.config import Settings
@@ -24,14 +25,21 @@ from genrec.common.errors import DataError
 from genrec.data.histories import Histories
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
 from genrec.evaluation.baselines.recency import recency_weights
-from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only
+from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only, without_items
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
 from genrec.recommender.mixture import Component, scaled
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Memory", "MemorySettings", "compare_new_texts", "compare_texts", "join"]
+__all__ = [
+    "Memory",
+    "MemorySettings",
+    "compare_changed_texts",
+    "compare_new_texts",
+    "compare_texts",
+    "join",
+]
 
 
 _MOST_TOGETHER = 0.99
@@ -177,6 +185,29 @@ def compare_new_texts(
     return extended_graph(
         likeness, TextNeighbors.from_texts(texts).vectors, settings.text_neighbors
     )
+
+
+def compare_changed_texts(
+    likeness: csr_matrix, texts: Sequence[str], changed: NDArray[np.bool_], settings: MemorySettings
+) -> csr_matrix | None:
+    """Follow changed texts: their items are taken out and compared anew; all of them where most changed.
+
+    Args:
+        likeness: `(N, N)` of the texts of before.
+        texts: of all N items, as they are now.
+        changed: `(N,)` whose text is another.
+        settings: as `likeness` was made with.
+
+    Returns:
+        `(N, N)`; None as `compare_texts` says.
+    """
+    if 2 * int(changed.sum()) > len(changed):
+        return compare_texts(texts, settings)
+    order = np.argsort(changed, kind="stable")  # (N,): those that changed stand last
+    moved = [texts[item] for item in order]
+    found = compare_new_texts(without_items(likeness, ~changed), moved, settings)
+    back = np.argsort(order)
+    return found[back][:, back]
 
 
 def join(parts: Sequence[csr_matrix], weights: Sequence[float]) -> Component:

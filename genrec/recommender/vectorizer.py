@@ -118,6 +118,26 @@ class Vectorizer:
         signal = self.signal.following(np.append(known, np.full(len(items), -1)))
         return Vectorizer(self.encoder, given, signal), self.signal.transform(content)
 
+    def renewed(
+        self, catalog: Catalog, items: NDArray[np.int64], settings: FitSettings
+    ) -> tuple[Vectorizer, NDArray[np.float32]]:
+        """The same vectorizer once the texts or images of some items are others, and their vectors `(M, D)`.
+
+        Nothing is fitted, the collaborative part stays, and so do vectors of your own.
+
+        Args:
+            catalog: all N items, as they are now.
+            items: `(M,)` catalog indices of those that are others.
+            settings: of the fit.
+        """
+        some, given = catalog.take(items), [table.copy() for table in self.given]
+        for table, images in zip(given, _of_images(settings.encoder, some), strict=False):
+            table[items] = images
+        tables = tuple(table[items] for table in given)
+        content = Vectorizer(self.encoder, tables, None).vectors(some, settings)
+        found = Vectorizer(self.encoder, tuple(given), self.signal)
+        return found, content if self.signal is None else self.signal.transform(content, items)
+
     def reduced(self, kept: NDArray[np.int64]) -> Vectorizer:
         """The same vectorizer for the items `(N',)` of its catalog that stay."""
         signal = None if self.signal is None else self.signal.following(kept)

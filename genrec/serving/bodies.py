@@ -15,6 +15,7 @@ __all__ = [
     "CatalogChange",
     "Found",
     "Health",
+    "ItemValues",
     "Items",
     "OneItem",
     "Problem",
@@ -175,6 +176,24 @@ class Items(Body):
         json_schema_extra={
             "examples": [
                 {"items": [{"item_id": "N1", "title": "Trail Bike Helmet", "price": 49.9}]}
+            ]
+        }
+    )
+
+
+class ItemValues(Body):
+    """Items with what is to be known of them from now on."""
+
+    items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_ITEMS)]
+    """Each with its id, and the columns that are others now; an item that the catalog lacks is added."""
+    recode: bool = False
+    """Give items whose text changed semantic IDs anew; else they keep them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"items": [{"item_id": "P0001", "price": 39.9}]},
+                {"items": [{"item_id": "P0001", "title": "Trail Bike Helmet"}], "recode": True},
             ]
         }
     )

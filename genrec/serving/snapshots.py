@@ -126,6 +126,20 @@ class Shelf:
         """
         return await self._replace(lambda old: old.add_items(items))
 
+    async def update_items(self, feeds: Sequence[Catalog], recode: bool) -> Snapshot:
+        """Let the catalog being served follow feeds, one after the other; the folder does not.
+
+        Raises:
+            InputError: one of them cannot be followed; then none is.
+        """
+
+        def follow(old: FittedRecommender) -> FittedRecommender:
+            for feed in feeds:
+                old = old.update_items(feed, recode=recode)
+            return old
+
+        return await self._replace(follow)
+
     async def remove_items(self, item_ids: Sequence[str]) -> Snapshot:
         """Remove items from the catalog being served, not from the folder.
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from genrec.common.errors import DataError
 from genrec.data import Catalog
-from genrec.serving.bodies import CatalogChange, Items
+from genrec.serving.bodies import CatalogChange, Items, ItemValues
 from genrec.serving.reading import ItemPath, problems
 from genrec.serving.refusals import Refusal
 from genrec.serving.service import service_of, tell
@@ -51,6 +51,27 @@ async def add_items(body: Items, request: Request) -> Response:
     rows = [item.model_dump() for item in body.items]
     snapshot = await shelf.add_items(_catalog(rows, shelf.current))
     return _changed(request, snapshot)
+
+
+@writing.patch(
+    "/items",
+    response_model=CatalogChange,
+    responses=problems(*_ANY, 400, 408, 413, 415),
+    summary="Update items of the catalog being served",
+)
+async def update_items(body: ItemValues, request: Request) -> Response:
+    """Prices, stocks, titles: what is given of an item is taken over, and what is not stays as it is.
+
+    Items keep their semantic IDs and events, and those that the catalog lacks are added. The recommender
+    folder is left as it is: `genrec items update` changes it for good.
+    """
+    shelf = service_of(request).shelf
+    given: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for item in body.items:  # a column that one item lacks must not be emptied for another's sake
+        row = item.model_dump(exclude_unset=True)
+        given.setdefault(tuple(sorted(row)), []).append(row)
+    feeds = [_catalog(rows, shelf.current) for rows in given.values()]
+    return _changed(request, await shelf.update_items(feeds, body.recode))
 
 
 @writing.delete(

@@ -42,9 +42,12 @@ class Stand:
 
 
 class Change(Stand):
-    """The same with the two changes of a catalog, which are only noted."""
+    """The same with the three changes of a catalog, which are only noted."""
 
     def add_items(self, items):
+        return Change(self.recommender, lambda _: self.calls.append(items.table.to_pylist()))
+
+    def update_items(self, items, *, recode):
         return Change(self.recommender, lambda _: self.calls.append(items.table.to_pylist()))
 
     def remove_items(self, item_ids):

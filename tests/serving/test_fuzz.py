@@ -15,7 +15,13 @@ NAMES = [
     "response_schema_conformance",
     "negative_data_rejection",
 ]
-ASKING = [("/recommend", "POST"), ("/titles", "POST"), ("/search", "GET"), ("/items", "POST")]
+ASKING = [
+    ("/recommend", "POST"),
+    ("/titles", "POST"),
+    ("/search", "GET"),
+    ("/items", "POST"),
+    ("/items", "PATCH"),
+]
 OTHERS = [
     ("/items/{item_id}", "GET"),
     ("/items/{item_id}", "DELETE"),

@@ -212,6 +212,31 @@ def test_the_catalog_lives(recommender, make_app):
         assert client.get("/health").json()["catalog"] == first
 
 
+def test_items_change_by_the_columns_that_are_given(recommender, make_app):
+    with TestClient(make_app(recommender, tokens=[TOKEN]), headers=BEARER) as client:
+        first = client.get("/items/P0001").json()
+        other = client.get("/items/P0002").json()
+        cheap = {"item_id": "P0001", "price": 1.25}
+        named = {"item_id": "P0002", "title": "Ironbark Tent"}
+        new = {"item_id": "N1", "title": "Tin cup", "price": 2}
+        answer = client.patch("/items", json={"items": [cheap, named, new]})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["items"] == len(recommender.catalog) + 1
+        now = client.get("/items/P0001").json()
+        assert now["item"] == first["item"] | {"price": 1.25}
+        assert now["semantic_id"] == first["semantic_id"]
+        assert now["catalog"] != first["catalog"]
+        now = client.get("/items/P0002").json()
+        assert now["item"] == other["item"] | {"title": "Ironbark Tent"}
+        assert client.get("/search?q=Ironbark Tent").json()["items"][0]["item_id"] == "P0002"
+        only = {"history": ["P0003"], "where": ["price<1.3"], "allow": ["P0001", "P0002"]}
+        [found] = client.post("/recommend", json=only).json()["recommendations"]
+        assert found["item_id"] == "P0001"
+        refused = client.patch("/items", json={"items": [cheap, {"item_id": "P0001", "cost": 1}]})
+        assert refused.status_code == 422
+        assert "the catalog has no such column" in refused.json()["error"]
+
+
 def test_what_adding_refuses_is_told(recommender, make_app):
     class Strict(Change):
         def add_items(self, items):
@@ -252,6 +277,7 @@ def test_openapi_has_an_example_and_a_problem_for_every_route(client):
         ("get", "/search"),
         ("get", "/items/{item_id}"),
         ("post", "/items"),
+        ("patch", "/items"),
         ("delete", "/items/{item_id}"),
         ("post", "/reload"),
         ("get", "/tree"),

@@ -21,7 +21,12 @@ READS = [
     ("GET", "/openapi.json"),
     ("GET", "/no-such-route"),
 ]
-WRITES = [("POST", "/items"), ("DELETE", "/items/P0001"), ("POST", "/reload")]
+WRITES = [
+    ("POST", "/items"),
+    ("PATCH", "/items"),
+    ("DELETE", "/items/P0001"),
+    ("POST", "/reload"),
+]
 WRONG = {
     "none": {},
     "another": {"Authorization": "Bearer another"},

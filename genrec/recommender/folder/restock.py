@@ -1,4 +1,4 @@
-"""Restocking of a recommender folder: items added and removed, the language model untouched.
+"""Restocking of a recommender folder: items added, removed and updated, the language model untouched.
 
 The changed folder is built beside the old one: what other items change is written anew, every other file
 is a second name of the old one (a hard link; a copy where the file system has none). In place, the two
@@ -17,11 +17,12 @@ from typing import Any, TypeAlias
 from genrec.common.artifacts import atomic_folder, provenance, require_free
 from genrec.common.manifest import read_manifest, require_unchanged, write_manifest
 from genrec.data.catalog import Catalog
-from genrec.recommender.catalog import FILES, CatalogChange, FittedCatalog
+from genrec.recommender.catalog import FILES, FittedCatalog
+from genrec.recommender.catalog_change import CatalogChange
 from genrec.recommender.folder.card import CARD, write_card
 from genrec.recommender.settings import read_settings
 
-__all__ = ["add_to_folder", "remove_from_folder"]
+__all__ = ["add_to_folder", "remove_from_folder", "update_folder"]
 
 Change: TypeAlias = Callable[[FittedCatalog], tuple[FittedCatalog, CatalogChange]]
 _REWRITTEN = (*FILES, "collaborative/", "given_vectors.safetensors", CARD)
@@ -62,6 +63,38 @@ def remove_from_folder(
     return _Folder.open(folder, out).change(lambda fitted: fitted.remove(read_ids(fitted.catalog)))
 
 
+def update_folder(
+    folder: Path,
+    items: Catalog,
+    vectors: Sequence[str | Path] = (),
+    out: Path | None = None,
+    *,
+    remove_missing: bool = False,
+    recode: bool = False,
+    dry_run: bool = False,
+) -> CatalogChange:
+    """Let a recommender folder follow a feed (see `GenerativeRecommender.update_items`).
+
+    Args:
+        folder: the recommender.
+        items: the feed.
+        vectors: files of the new items' own vectors, where the fit read some.
+        out: folder to make; None changes `folder` itself.
+        remove_missing: whether items that the feed does not name are removed.
+        recode: whether items whose text or image is another get semantic IDs anew.
+        dry_run: only say what would change.
+
+    Raises:
+        InputError: the feed cannot be followed, or `out` cannot be made.
+        RecommenderError: `folder` is no recommender, or was changed by somebody else meanwhile.
+    """
+
+    opened, how = _Folder.open(folder, out), {"remove_missing": remove_missing, "recode": recode}
+    if dry_run:
+        return opened.read().follow(items, vectors, **how)[1]
+    return opened.change(lambda fitted: fitted.update(items, vectors, **how))
+
+
 @dataclass(frozen=True)
 class _Folder:
     """A recommender folder that is to change.
@@ -89,10 +122,14 @@ class _Folder:
         """Whether a person wrote one, in a folder that had no card."""
         return CARD not in self.manifest["files"] and (self.path / CARD).exists()
 
+    def read(self) -> FittedCatalog:
+        """Its catalog, and what follows it."""
+        settings = read_settings(self.manifest["settings"], source=str(self.path))
+        return FittedCatalog.read(self.path, self.manifest, settings)
+
     def change(self, change: Change) -> CatalogChange:
         """Read the catalog, change it, and write the folder; nothing where nothing changes."""
-        settings = read_settings(self.manifest["settings"], source=str(self.path))
-        before = FittedCatalog.read(self.path, self.manifest, settings)
+        before = self.read()
         after, report = change(before)
         if after is before and self.in_place:
             return report

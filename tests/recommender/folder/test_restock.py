@@ -160,10 +160,11 @@ def test_a_kill_leaves_the_old_folder_or_the_new_one(folder, tmp_path):
     """Several processes, each killed a moment after it began to write; the last one may finish."""
     code = "from genrec.cli import main; main()"
     chance = random.Random(3)
-    for attempt, wait in enumerate([0.0, chance.uniform(0, 0.03), chance.uniform(0.03, 0.1), None]):
+    waits = [0.0, chance.uniform(0, 0.03), chance.uniform(0.03, 0.1), None]
+    for attempt, wait in enumerate(waits):
         known = len(opened(folder).catalog)
         items = write_items(tmp_path / "new.csv", [(f"K{attempt}", f"Tin cup {attempt}")])
-        words = ["items", "add", str(folder), "--items", str(items)]
+        words = ["items", "update" if attempt % 2 else "add", str(folder), "--items", str(items)]
         process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE)
         stale, deadline = set(tmp_path.glob(".shop.*")), time.monotonic() + 120
         while wait is not None and process.poll() is None:

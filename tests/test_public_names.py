@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "export": "--base --out FOLDER",
     "fit": (
-        "--config --from --interactions --item-id --items --log-item-id --min-rating --name "
+        "--config --from --interactions --item-id --items --list-column --log-item-id --min-rating --name "
         "--out --overwrite --rating --restart --strict --timestamp --title --unknown-items "
         "--user-id --vectors SETTINGS"
     ),
@@ -62,7 +62,7 @@ COMMANDS = {
     ),
     "titles": "--device --dtype --history --json --mode --seed -n FOLDER",
     "transfer": (
-        "--interactions --item-id --items --log-item-id --out --overwrite --pointer-weight "
+        "--interactions --item-id --items --list-column --log-item-id --out --overwrite --pointer-weight "
         "--repeat-weight --text-weight --timestamp --title --unknown-items --user-id --vectors "
         "FOLDER"
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec.cli.inputs import Columns, open_recommender, read_shop, shop_names
-from genrec.cli.options import OnceCommand, Timestamp, Unknown, UnknownItems, UserId
+from genrec.cli.options import ListColumn, OnceCommand, Timestamp, Unknown, UnknownItems, UserId
 from genrec.cli.output import log_lines
 from genrec.common.errors import InputError
 
@@ -66,6 +66,7 @@ def fit(
         str | None, typer.Option(help="Name of the logs' item id column, if it is another.")
     ] = None,
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    list_column: ListColumn = None,
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",
     rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
@@ -101,6 +102,7 @@ def fit(
         rating,
         unknown_items,
         min_rating,
+        list_column or (),
     )
     _check_pairs(items or [], interactions, name, start)
     require_free(

@@ -54,7 +54,10 @@ def read_log(
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a product table and its log are called, and which rows of the log are kept."""
+    """What the columns of a product table and its log are called, and which rows of the log are kept.
+
+    `lists` holds words such as ``tags=|`` (see `genrec.data.CatalogColumns`).
+    """
 
     item_id: str
     title: str
@@ -64,12 +67,15 @@ class Columns:
     rating: str = "rating"
     unknown_items: Unknown = Unknown.refuse
     min_rating: float | None = None
+    lists: Sequence[str] = ()
 
     def read_catalog(self, items: Path) -> Catalog:
         """Read a product table, and say in the program's log what was read and dropped."""
         from genrec.data import Catalog, CatalogColumns
 
-        catalog = Catalog.read(items, CatalogColumns(item_id=self.item_id, title=self.title))
+        lists = dict(map(_list_column, self.lists))
+        columns = CatalogColumns(item_id=self.item_id, title=self.title, lists=lists)
+        catalog = Catalog.read(items, columns)
         log_lines(catalog.report.lines())
         return catalog
 
@@ -79,6 +85,20 @@ class Columns:
         columns["item_id"] = self.log_item_id
         policy = {"unknown_items": self.unknown_items.value, "min_rating": self.min_rating}
         return read_log(interactions, catalog, columns, policy)
+
+
+def _list_column(words: str) -> tuple[str, str]:
+    """Take ``tags=|`` apart.
+
+    Raises:
+        InputError: it has no ``=``.
+    """
+    name, sign, separator = words.rpartition("=")
+    if not sign:
+        raise InputError(
+            f"--list-column {words!r} is not NAME=SEPARATOR, such as 'tags=|', 'tags=[]' or 'tags=no'"
+        )
+    return name, separator
 
 
 def read_shop(items: Path, interactions: Path, columns: Columns) -> tuple[Catalog, Interactions]:

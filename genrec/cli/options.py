@@ -19,6 +19,7 @@ __all__ = [
     "ItemId",
     "Json",
     "KeepSeen",
+    "ListColumn",
     "Mode",
     "OnceCommand",
     "Part",
@@ -76,6 +77,14 @@ Dtype = Annotated[
 TopK = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
 UserId = Annotated[str, typer.Option(help="Name of the user id column.")]
 ItemId = Annotated[str, typer.Option(help="Name of the item id column.")]
+ListColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SEPARATOR",
+        help="How a text column writes lists: tags=|, tags=[] for JSON's and Python's, tags=no for none; "
+        "else its values tell. Repeatable.",
+    ),
+]
 Timestamp = Annotated[str, typer.Option(help="Name of the time column.")]
 UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
 

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from genrec.cli.inputs import Columns, open_recommender
-from genrec.cli.options import Folder, ItemId, OnceCommand, Timestamp, Unknown, UnknownItems, UserId
+from genrec.cli.options import (
+    Folder,
+    ItemId,
+    ListColumn,
+    OnceCommand,
+    Timestamp,
+    Unknown,
+    UnknownItems,
+    UserId,
+)
 from genrec.cli.output import log_lines
 
 __all__ = ["commands"]
@@ -54,6 +63,7 @@ def transfer(
         str | None, typer.Option(help="Name of the log's item id column, if it is another.")
     ] = None,
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    list_column: ListColumn = None,
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
@@ -78,7 +88,13 @@ def transfer(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
     )
     columns = Columns(
-        item_id, title, user_id, log_item_id or item_id, timestamp, unknown_items=unknown_items
+        item_id,
+        title,
+        user_id,
+        log_item_id or item_id,
+        timestamp,
+        unknown_items=unknown_items,
+        lists=list_column or (),
     )
     recommender = open_recommender(folder, "cpu")
     catalog = columns.read_catalog(items)

@@ -1,7 +1,8 @@
 """Values of a catalog's column: lists taken apart, what is missing left out, text typed.
 
 Numbers, truth values and dates stay what they are. Text becomes numbers where every value of the column
-spells one, and truth values where every one is true or false: CSV knows nothing but text. ``0012`` is a
+spells one, likewise ISO dates, and truth values where every one is true or false: CSV and JSON know no dates,
+and CSV nothing but text. ``0012`` is a
 code and not a number, and item ids and titles are always text. A value is missing where the table has
 none, NaN, blank text, or a word for nothing such as ``n/a``.
 """
@@ -18,14 +19,30 @@ from numpy.typing import NDArray
 from genrec.common.errors import DataError
 from genrec.data.item_text import MISSING_WORDS
 from genrec.data.json_lines import parse_lists
+from genrec.data.list_columns import LITERAL, OPENS, WHOLE, literal_list, separator_of
 from genrec.data.values import is_text, trimmed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["NUMBER", "Values", "always_text", "read_values"]
+__all__ = ["NUMBER", "TIME", "Values", "always_text", "first_unlike", "read_values"]
 
 NUMBER = r"-?((0|[1-9][0-9]{0,29})(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][-+]?[0-9]{1,2})?"
+
+
+_ZONE = r"(Z|[-+][0-9]{2}(:?[0-9]{2})?)"
+TIME = (
+    r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    + _ZONE
+    + "?)?)?"
+)
+"""An ISO date, with or without day and time of day."""
+_KINDS = {
+    "number": (NUMBER, "a number, such as 19.99"),
+    "time": (TIME, "an ISO date, such as 2024-01-31"),
+    "truth": ("(?i)true|false", "true or false"),
+}
+_FEW = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +75,7 @@ def always_text(name: str) -> bool:
 
 
 def read_values(table: pa.Table, name: str) -> Values:
-    """Read a column of the catalog's table; also JSON lists, and categories such as ``A|B``.
+    """Read a column of the catalog's table; text that holds lists is split (`genrec.data.list_columns`).
 
     Returns:
         Text, truth values, integers, floats, decimals, or timestamps (microseconds, UTC).
@@ -66,6 +83,46 @@ def read_values(table: pa.Table, name: str) -> Values:
     Raises:
         DataError: the column's type is none that can be compared, such as a struct.
     """
+    flat = _flat(table, name)
+    return flat if always_text(name) else _typed(flat)
+
+
+def first_unlike(table: pa.Table, new: pa.Table, name: str) -> tuple[int, str, str] | None:
+    """Find a value that would make text of a column whose texts spell numbers, dates or truth values so far.
+
+    Args:
+        table: of the catalog. new: of other items, with the same columns.
+        name: of a column of text.
+
+    Returns:
+        The index of the new item, its value, and what it should be; None where all is well.
+    """
+    import pyarrow.compute as pc
+
+    for part in (table.slice(0, _FEW), table):  # most columns of text are told by a few
+        column = read_values(part, name).values
+        kind = _kind(column.type)
+        if len(column) and kind == "text":
+            return None
+    texts = _flat(new, name)
+    if not (len(column) and len(texts.values)) or kind == _kind(_typed(texts).values.type):
+        return None
+    spelling, wanted = _KINDS[kind]
+    unlike = texts.where(pc.invert(pc.match_substring_regex(texts.values, f"^({spelling})$")))
+    found = unlike if len(unlike.values) else texts
+    return int(found.items[0]), found.values[0].as_py(), wanted
+
+
+def _kind(kind: pa.DataType) -> str:
+    import pyarrow.types as types
+
+    if types.is_boolean(kind):
+        return "truth"
+    return "time" if types.is_timestamp(kind) else "text" if is_text(kind) else "number"
+
+
+def _flat(table: pa.Table, name: str) -> Values:
+    """A column's values, lists taken apart and what is missing left out, texts as they stand."""
     import pyarrow as pa
 
     column = table[name].combine_chunks()
@@ -74,40 +131,52 @@ def read_values(table: pa.Table, name: str) -> Values:
         return Values(trimmed(column), whole.items)
     if always_text(name):
         return _present(whole)
-    parts = list(_taken_apart(whole))
+    separator = separator_of(table, name)
+    parts = list(_taken_apart(whole, separator))
     flat = Values(
         pa.concat_arrays([part.values for part in parts]),
         np.concatenate([part.items for part in parts]),
     )
-    if name == "categories" and is_text(column.type):
-        flat = _split(flat)
-    return _typed(_present(_simple(flat, name, column.type)))
+    if is_text(column.type) and separator not in (LITERAL, WHOLE):
+        flat = _split(flat, separator)
+    return _present(_simple(flat, name, column.type))
 
 
-def _taken_apart(whole: Values) -> Iterator[Values]:
-    """Lists become their elements, however deep they are; so do the JSON lists among texts."""
+def _taken_apart(whole: Values, separator: str) -> Iterator[Values]:
+    """Lists become their elements, however deep they are; so do the lists among texts."""
     import pyarrow.compute as pc
     import pyarrow.types as types
 
     kind = whole.values.type
     if types.is_dictionary(kind):
-        yield from _taken_apart(Values(whole.values.dictionary_decode(), whole.items))
+        yield from _taken_apart(Values(whole.values.dictionary_decode(), whole.items), separator)
     elif _is_list(kind):
-        yield from _taken_apart(whole.elements())
-    elif is_text(kind):
+        yield from _taken_apart(whole.elements(), separator)
+    elif is_text(kind) and separator != WHOLE:
         texts = Values(trimmed(whole.values), whole.items)
-        opens = pc.fill_null(pc.starts_with(texts.values, "["), False)
+        opens = pc.fill_null(pc.match_substring_regex(texts.values, OPENS), False)
         yield texts.where(pc.invert(opens))
         if pc.any(opens).as_py():
-            yield from _json_taken_apart(texts.where(opens))
+            yield from _literals(texts.where(opens), separator)
     else:
         yield whole
 
 
-def _json_taken_apart(texts: Values) -> Iterator[Values]:
+def _literals(texts: Values, separator: str) -> Iterator[Values]:
     lists = parse_lists(texts.values)
-    yield texts.where(lists.is_null())  # a title such as "[New] Tent"
-    yield from _taken_apart(Values(lists, texts.items).where(lists.is_valid()))
+    yield from _taken_apart(Values(lists, texts.items).where(lists.is_valid()), separator)
+    others = texts.where(lists.is_null())
+    lists = _written_by_python(others.values)
+    yield Values(lists, others.items).where(lists.is_valid()).elements()
+    yield others.where(lists.is_null())  # a title such as "[New] Tent"
+
+
+def _written_by_python(texts: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    words = texts.dictionary_encode()
+    lists = pa.array(map(literal_list, words.dictionary.to_pylist()), pa.list_(pa.string()))
+    return lists.take(words.indices)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -117,10 +186,10 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(plain or types.is_list_view(kind) or types.is_large_list_view(kind))
 
 
-def _split(texts: Values) -> Values:
+def _split(texts: Values, separator: str) -> Values:
     import pyarrow.compute as pc
 
-    return Values(pc.split_pattern(texts.values, "|"), texts.items).elements()
+    return Values(pc.split_pattern(texts.values, separator), texts.items).elements()
 
 
 def _simple(flat: Values, name: str, read_as: pa.DataType) -> Values:
@@ -160,7 +229,7 @@ def _present(flat: Values) -> Values:
 
 
 def _typed(flat: Values) -> Values:
-    """Text that spells numbers, or true and false, throughout becomes that."""
+    """Text that spells numbers, ISO dates, or true and false, throughout becomes that."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -170,7 +239,27 @@ def _typed(flat: Values) -> Values:
     if pc.all(pc.match_substring_regex(texts, f"^{NUMBER}$")).as_py():
         whole = pc.all(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")).as_py()
         return Values(texts.cast(pa.int64() if whole else pa.float64()), flat.items)
+    if pc.all(pc.match_substring_regex(texts, f"^{TIME}$")).as_py():
+        return _times(flat)
     words = pc.utf8_lower(texts)
     if pc.all(pc.is_in(words, value_set=pa.array(["true", "false"]))).as_py():
         return Values(pc.equal(words, "true"), flat.items)
     return flat
+
+
+def _times(texts: Values) -> Values:
+    """ISO dates and times as microseconds in UTC; as they are where one is none, such as 2023-02-30."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    zoned = pc.match_substring_regex(texts.values, f":[0-9.]+{_ZONE}$")
+    parts = [texts.where(pc.invert(zoned)), texts.where(zoned)]
+    try:
+        local = pc.replace_substring_regex(parts[0].values, r"^(\d{4}-\d{2})$", r"\1-01")
+        times = [
+            local.cast(pa.timestamp("us")),
+            parts[1].values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")),
+        ]
+    except pa.ArrowInvalid:
+        return texts
+    return Values(pa.concat_arrays(times), np.concatenate([part.items for part in parts]))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.common.errors import DataError
-from genrec.data.attribute_values import NUMBER, Values, always_text, read_values
+from genrec.data.attribute_values import NUMBER, TIME, Values, always_text, read_values
 from genrec.data.conditions import Condition
 from genrec.data.values import is_text
 
@@ -110,13 +110,15 @@ class Attribute:
         import pyarrow.compute as pc
 
         texts = self.present.values.cast(pa.string())
-        numbers = pc.match_substring_regex(texts, f"^{NUMBER}$").to_numpy(zero_copy_only=False)
-        others = np.flatnonzero(~numbers | always_text(self.name))
+        fit = [pc.match_substring_regex(texts, f"^{kind}$") for kind in (NUMBER, TIME)]
+        most = max(fit, key=lambda hits: pc.sum(hits).as_py() or 0).to_numpy(zero_copy_only=False)
+        others = np.flatnonzero(~most | always_text(self.name))
+        others = others if len(others) else np.arange(len(texts))  # such as 2023-02-30
         rows = len(np.unique(self.present.items[others]))
         return DataError(
             f"condition {str(condition)!r}: {condition.operator} compares numbers and dates, but of "
             f"{self.size:,} rows of the column ({self.read_as}) {rows:,} hold something else, such as "
-            f"{self._example(others[0])}; compare with = or !=, or fit with a column of numbers",
+            f"{self._example(others[0])}; compare with = or !=, or fit with a column of numbers or ISO dates",
             column=self.name,
         )
 
@@ -144,9 +146,10 @@ def _read_as(kind: pa.DataType, word: str) -> pa.Scalar:
 
 
 def _time(word: str) -> pa.Scalar:
-    """An ISO date or time in UTC, where it names no other zone."""
+    """An ISO date or time in UTC, where it names no other zone; of a month, its first day."""
     import pyarrow as pa
 
+    word = f"{word}-01" if re.fullmatch("[0-9]{4}-[0-9]{2}", word) else word
     try:
         return pa.scalar(word).cast(pa.timestamp("us"))
     except pa.ArrowInvalid:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from genrec.common.config import Settings
 from genrec.common.errors import DataError, InputError
 from genrec.data.attributes import Attribute
 from genrec.data.conditions import Condition
-from genrec.data.item_text import ItemTemplate, field_texts, render, split_categories
+from genrec.data.item_text import ItemTemplate, field_texts, render
+from genrec.data.list_columns import find_list_columns, separator_of, split_value
 from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
 from genrec.data.values import Place, as_ids
 
@@ -35,6 +37,9 @@ class CatalogColumns(Settings):
     """Column of the items' ids; every row needs one."""
     title: str = "title"
     """Column of the titles; it may have gaps, and one called ``title`` may be absent."""
+    lists: dict[str, str] = Field(default_factory=dict)
+    """Text columns that hold lists, each with its separator, ``[]`` for lists as JSON and Python write them,
+    or ``no`` for single values; of the others the values decide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,9 @@ class Catalog:
         kept = _distinct_rows(table, place)
         rows, table = table.num_rows, table.take(kept)
         dropped = {"identical row": rows - len(kept)} if len(kept) < rows else {}
-        return cls(table, ReadReport(source, rows, len(kept), dropped, _notes(table)))
+        table, lists = find_list_columns(table, columns.lists)
+        notes = (*_notes(table), *lists)
+        return cls(table, ReadReport(source, rows, len(kept), dropped, notes))
 
     def write(self, path: str | Path) -> None:
         """Write the catalog as Parquet; `read` gives back an equal table."""
@@ -150,8 +157,8 @@ class Catalog:
         """Return one integer per item, equal where the deepest category is equal.
 
         Args:
-            field: a column of category paths (lists, or ``A|B|C``), whose last entry counts, or of
-                single values such as brands.
+            field: a column of category paths (lists, or text that holds some), whose last entry counts, or
+                of single values such as brands.
 
         Returns:
             `(N,)` int64, numbered from 0 by first appearance, -1 where an item has none; None if
@@ -160,7 +167,8 @@ class Catalog:
         if field not in self.table.column_names:
             return None
         numbers: dict[Any, int] = {}
-        deepest = [_deepest(value, field) for value in self.table[field].to_pylist()]
+        separator = separator_of(self.table, field)
+        deepest = [_deepest(value, separator) for value in self.table[field].to_pylist()]
         labels = [-1 if v is None else numbers.setdefault(v, len(numbers)) for v in deepest]
         return np.asarray(labels, dtype=np.int64)
 
@@ -258,7 +266,8 @@ def _named(table: pa.Table, columns: CatalogColumns, source: str) -> pa.Table:
         title = pa.nulls(table.num_rows, pa.string())
     rest = [name for name in table.column_names if name not in (columns.item_id, columns.title)]
     named = {"item_id": table[columns.item_id], "title": title}
-    return pa.table(named | {name: table[name] for name in rest})
+    renamed = pa.table(named | {name: table[name] for name in rest})
+    return renamed.replace_schema_metadata(table.schema.metadata)
 
 
 def _as_title(column: pa.ChunkedArray, source: str, name: str) -> pa.ChunkedArray:
@@ -304,9 +313,9 @@ def _notes(table: pa.Table) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _deepest(value: Any, field: str) -> Any:
-    if field == "categories":
-        value = split_categories(value)
+def _deepest(value: Any, separator: str) -> Any:
+    if isinstance(value, str):
+        value = split_value(value, separator)
     while isinstance(value, list):
         value = next((part for part in reversed(value) if part not in (None, "", [])), None)
     if isinstance(value, str):

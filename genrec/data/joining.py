@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.common.errors import DataError
+from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
 from genrec.data.differences import differing
+from genrec.data.list_columns import with_lists_of
 from genrec.data.readers import nearest
+from genrec.data.values import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,8 +47,9 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
     passed over, so that adding the same file twice is adding it once.
 
     Raises:
-        DataError: the new items have a column that the catalog lacks, or one of another type; or an item of
-            the catalog with another text.
+        DataError: the new items have a column that the catalog lacks, or one of another type; an item of
+            the catalog with another text; or a value that is no number, date or truth value where all of the
+            catalog's texts spell one, after which no condition could compare the column.
     """
     import pyarrow as pa
 
@@ -53,7 +57,9 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
     known = catalog.lookup(table["item_id"].combine_chunks())
     _require_same(catalog, items, table, known)
     new = table.take(pa.array(np.flatnonzero(known < 0)))
-    whole = pa.concat_tables([catalog.table, new], promote_options="permissive")
+    old, new = (with_lists_of(part, catalog.table, items.table) for part in (catalog.table, new))
+    _require_alike(old, new, items.report.source)
+    whole = pa.concat_tables([old, new], promote_options="permissive")
     return Joined(
         Catalog(whole, catalog.report),
         Catalog(new.cast(whole.schema), items.report),
@@ -102,6 +108,23 @@ def _cast(items: Catalog, name: str, kind: pa.DataType) -> pa.ChunkedArray:
             source=items.report.source,
             column=name,
         ) from None
+
+
+def _require_alike(old: pa.Table, new: pa.Table, source: str) -> None:
+    """Refuse a value after which a column of the catalog could no longer be compared."""
+    for field in old.schema:
+        name = field.name
+        if always_text(name) or not is_text(field.type) or not len(new):
+            continue
+        if (unlike := first_unlike(old, new, name)) is not None:
+            item, value, wanted = unlike
+            raise DataError(
+                f"item {new['item_id'][item].as_py()!r}: each of the catalog's values is {wanted}, and "
+                "conditions compare the column so; write this one like them, or leave it empty",
+                source=source,
+                column=name,
+                value=value,
+            )
 
 
 def _require_same(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.common.errors import DataError, InputError
-from genrec.data import Catalog, Condition
+from genrec.data import Catalog, CatalogColumns, Condition
 
 COLUMNS = {
     "title": ["[New] Tent", "12", None, "Rope"],
@@ -97,7 +97,8 @@ def test_every_condition_must_be_met(catalog):
 
 
 def test_signs_in_names_and_values_need_the_constructor():
-    catalog = Catalog.from_table(pa.table({"item_id": ["a", "b"], "a<b": ["x|y", "x"]}))
+    table = pa.table({"item_id": ["a", "b"], "a<b": ["x|y", "x"]})
+    catalog = Catalog.from_table(table, CatalogColumns(lists={"a<b": "no"}))
     assert catalog.where([Condition("a<b", "=", ("x|y",))]).tolist() == [0]
 
 
@@ -266,3 +267,29 @@ def test_text_that_spells_numbers_compares_like_numbers(prices, sign, bound):
         assert Catalog.from_table(text).where(where).tolist() == []
     found = [Catalog.from_table(table).where(where).tolist() for table in (typed, text)]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "condition", "met"),
+    [
+        (["2024-01-01", "2023-01-01"], "released>2023-06-01", [0]),
+        (["2024-01-01", "", "2023-01-01"], "released<=2023-01-01", [2]),
+        (["2024-01-01T10:00:00Z", "2024-01-01T10:00:00+02:00"], "released<2024-01-01T09:00", [1]),
+        (["2024-01-01 10:00", "2024-01-01 12:30:15.25"], "released>=2024-01-01 12:30", [1]),
+        (["2023-06", "2023-07-02", "2024-01"], "released<2023-07", [0]),
+        (["2023-06", "2023-07"], "released=2023-06-01", [0]),
+        (["2024-01-01|2020-05-05", "2023-01-01"], "released<2021-01-01", [0]),
+    ],
+)
+def test_dates_written_as_text_compare(values, condition, met, tmp_path):
+    rows = [f"i{i},T,{value}" for i, value in enumerate(values)]
+    path = tmp_path / "items.csv"
+    path.write_text("\n".join(["item_id,title,released", *rows]) + "\n")
+    assert Catalog.read(path).where([condition]).tolist() == met
+
+
+@pytest.mark.parametrize(("odd", "shown"), [("soon", "soon"), ("2023-02-30", "")])
+def test_a_text_that_is_no_date_is_shown(odd, shown):
+    table = pa.table({"item_id": list("abc"), "released": ["2024-01-01", odd, "2023-01-01"]})
+    with pytest.raises(DataError, match=rf"hold something else, such as '.*{shown}.*ISO dates"):
+        Catalog.from_table(table).where(["released>2023-06-01"])

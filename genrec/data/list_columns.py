@@ -1,0 +1,207 @@
+"""List columns: text that holds several values, told once when the catalog is read, and how it is split.
+
+CSV has no lists, so shops and data frames write them as text: ``A|B``, ``A;B``, JSON's ``["A", "B"]``,
+Python's ``['A', 'B']``, NumPy's ``['A' 'B']``. A condition that took such a text for one value would
+keep out nothing. Which columns hold lists is a fact of the whole column, kept in the table's metadata:
+a recommender's folder and a served catalog compare as the file that was read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from genrec.common.errors import InputError
+from genrec.data.item_text import MISSING_WORDS
+from genrec.data.readers import nearest
+from genrec.data.values import is_text, trimmed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "LITERAL",
+    "OPENS",
+    "WHOLE",
+    "find_list_columns",
+    "list_columns",
+    "literal_list",
+    "separator_of",
+    "split_value",
+    "with_lists_of",
+]
+
+LITERAL, WHOLE = "[]", "no"
+"""In place of a separator: values are lists as JSON, Python or NumPy write them; values are not split."""
+_KEY = b"genrec.lists"
+_SEPARATORS = ("|", ";")
+_ALWAYS = {"categories": "|"}
+_LONGEST, _MOST_WORDS = 60, 6
+"""Of an element, in characters and words: more is prose, in which such a sign separates nothing."""
+_SHORT = 0.95
+"""Elements that are no longer than that, as a share."""
+_SHARED = 0.5
+"""Elements that occur elsewhere in the column too, as a share, where white space stands by the separator."""
+
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_BARE = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|None|True|False|nan|null"
+_ELEMENT = re.compile(rf"{_QUOTED}|(?<![^\s,\[({{])(?:{_BARE})(?![^\s,\])}}])", re.DOTALL)
+OPENS = r"""^(\[|[({]\s*['"])"""
+
+
+def list_columns(table: pa.Table) -> dict[str, str]:
+    """What was found when a catalog was read: column -> separator, `LITERAL` or `WHOLE`."""
+    return dict(json.loads((table.schema.metadata or {}).get(_KEY, b"{}")))
+
+
+def find_list_columns(table: pa.Table, stated: Mapping[str, str]) -> tuple[pa.Table, list[str]]:
+    """Put on record which text columns hold lists.
+
+    Args:
+        table: of a catalog. What it has on record already is kept.
+        stated: column -> separator, `LITERAL` or `WHOLE`, where the user knows better.
+
+    Returns:
+        The same table with the record, and a sentence for each column that holds lists.
+
+    Raises:
+        InputError: a stated column is not in the table, or is none of text.
+    """
+    known = table.schema.metadata or {}
+    found = list_columns(table) | _checked(table, stated)
+    notes = []
+    for field in table.schema:
+        name = field.name
+        if name in ("item_id", "title") or not is_text(field.type):
+            continue
+        if _KEY not in known and name not in found and (separator := _told(table, name)):
+            found[name] = separator
+        if found.get(name, WHOLE) not in (WHOLE, _ALWAYS.get(name)):
+            notes.append(_note(table, name, found[name]))
+    return table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()}), notes
+
+
+def with_lists_of(table: pa.Table, *tables: pa.Table) -> pa.Table:
+    """The same table with what was found in others; what an earlier one says holds."""
+    found: dict[str, str] = {}
+    for other in reversed(tables):
+        found |= list_columns(other)
+    known = tables[0].schema.metadata or {}
+    return table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()})
+
+
+def separator_of(table: pa.Table, name: str) -> str:
+    """How a text column's values are split: a separator, `LITERAL` or `WHOLE`."""
+    return list_columns(table).get(name, _ALWAYS.get(name, LITERAL))
+
+
+def split_value(value: str, separator: str) -> list[str]:
+    """Split one text of a column with this separator (see `separator_of`)."""
+    text = value.strip()
+    if separator == WHOLE:
+        return [text]
+    elements = literal_list(text)
+    if elements is None:
+        elements = text.split(separator) if separator != LITERAL else [text]
+    return [element.strip() for element in elements]
+
+
+def literal_list(text: str) -> list[str] | None:
+    """The elements of a list as JSON, Python or NumPy write it, flat; None where the text is none."""
+    if not re.match(OPENS, text) or text[-1] not in "])}":
+        return None
+    try:
+        return _flat(json.loads(text))
+    except ValueError:
+        pass
+    if re.sub(r"[\s,]+", "", _ELEMENT.sub("", text)).strip("[](){}"):
+        return None
+    return [_unquoted(element) for element in _ELEMENT.findall(text)]
+
+
+def _flat(value: object) -> list[str] | None:
+    if isinstance(value, dict):
+        return None
+    if not isinstance(value, list):
+        return ["" if value is None else value if isinstance(value, str) else json.dumps(value)]
+    parts = [_flat(element) for element in value]
+    return None if None in parts else [text for part in parts for text in part or ()]
+
+
+def _unquoted(element: str) -> str:
+    if element[0] not in "'\"":
+        return element
+    return re.sub(r"\\(.)", r"\1", element[1:-1], flags=re.DOTALL)
+
+
+def _checked(table: pa.Table, stated: Mapping[str, str]) -> dict[str, str]:
+    for name, separator in stated.items():
+        if name not in table.column_names:
+            raise InputError(
+                f"list column {name!r} is no column of the catalog{nearest(name, table.column_names)}; "
+                f"columns: {', '.join(table.column_names)}"
+            )
+        if name in ("item_id", "title") or not is_text(table.schema.field(name).type):
+            raise InputError(
+                f"list column {name!r}: only columns of text are split, and never item ids and titles; "
+                f"this one holds {table.schema.field(name).type}"
+            )
+        if not separator:
+            raise InputError(
+                f"list column {name!r} has an empty separator: give a sign such as '|', {LITERAL!r} for "
+                f"lists as JSON and Python write them, or {WHOLE!r} for single values"
+            )
+    return dict(stated)
+
+
+def _told(table: pa.Table, name: str) -> str | None:
+    """What the values of a text column show: a separator, `LITERAL`, or None for single values."""
+    import pyarrow.compute as pc
+
+    values = trimmed(table[name].combine_chunks()).drop_null()
+    for separator in _SEPARATORS:
+        several = values.filter(pc.match_substring(values, separator))
+        if len(several) and _separates(values, several, separator):
+            return separator
+    opens = values.filter(pc.match_substring_regex(values, OPENS)).unique()
+    literal = any(literal_list(text) is not None for text in opens.to_pylist())
+    return LITERAL if literal else None
+
+
+def _separates(values: pa.Array, several: pa.Array, separator: str) -> bool:
+    """Whether what a sign parts, in the values that hold it, looks like the elements of lists."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pc.any(pc.match_substring_regex(several, r"^[{]|&#?\w+;")).as_py():
+        return False  # objects, escaped characters
+    parts = pc.list_flatten(pc.split_pattern(several, separator))
+    elements = pc.utf8_trim_whitespace(parts)
+    elements = elements.filter(pc.not_equal(elements, ""))
+    if not len(elements):
+        return False
+    words = pc.add(pc.count_substring_regex(elements, r"\s+"), 1)
+    short = pc.less_equal(pc.utf8_length(elements), _LONGEST)
+    if pc.mean(pc.and_(short, pc.less_equal(words, _MOST_WORDS))).as_py() < _SHORT:
+        return False
+    if not pc.any(pc.match_substring_regex(parts, r"^\s|\s$")).as_py():
+        return True
+    single = values.filter(pc.invert(pc.match_substring(values, separator)))
+    counts = pc.value_counts(pa.concat_arrays([elements, single.cast(elements.type)]))
+    often = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    return bool(pc.mean(pc.is_in(elements, value_set=often)).as_py() >= _SHARED)
+
+
+def _note(table: pa.Table, name: str, separator: str) -> str:
+    values = table[name].drop_null().unique().slice(0, 10_000).to_pylist()
+    example = next((v for v in values if len(split_value(v, separator)) > 1), None)
+    if example is None:
+        example = next((v for v in values if v.strip().lower() not in MISSING_WORDS), "")
+    found = ", ".join(map(repr, split_value(example, separator)[:4]))
+    short = example if len(example) <= 60 else f"{example[:60]}…"
+    return (
+        f"{name} holds lists: {short!r} is read as {found}; --list-column {name}={WHOLE} if it is one "
+        "value"
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -92,15 +93,40 @@ def _text(value: Any, cleaning: TextCleaning) -> str:
     if value is None or isinstance(value, bytes):
         return ""
     if isinstance(value, str):
-        return _clean(value, cleaning)
+        return _nested(value, cleaning) or _clean(value, cleaning)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        named = ((key, _text(part, cleaning)) for key, part in value.items())
-        return ", ".join(f"{key}: {text}" for key, text in named if text)
+        return _named(value.items(), cleaning)
+    if isinstance(value, _Pairs) or (isinstance(value, list) and value and _is_pair(value[0])):
+        return _named(value, cleaning)  # Arrow gives a map as a list of pairs
     if isinstance(value, (list, tuple)):
         return ", ".join(filter(None, (_text(part, cleaning) for part in value)))
     return _clean(str(value), cleaning)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON, a key that stands twice kept twice."""
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2
+
+
+def _named(pairs: Iterable[tuple[Any, Any]], cleaning: TextCleaning) -> str:
+    named = ((key, _text(part, cleaning)) for key, part in pairs)
+    return ", ".join(f"{key}: {text}" for key, text in named if text)
+
+
+def _nested(text: str, cleaning: TextCleaning) -> str:
+    """The text of an object that a column holds as JSON; "" if it holds none, or one too deep to read."""
+    if not text.startswith("{"):
+        return ""
+    try:
+        found = json.loads(text, object_pairs_hook=_Pairs)
+        return _text(found, cleaning) if isinstance(found, _Pairs) else ""
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _clean(text: str, cleaning: TextCleaning) -> str:

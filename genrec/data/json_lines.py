@@ -3,152 +3,190 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from genrec.common.errors import DataError
-from genrec.data.delimited import read_lines
+from genrec.data.json_columns import keys_of, query, texts_of, typed_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["parse_lists", "read_json_table", "read_json_texts"]
+__all__ = [
+    "Block",
+    "checked_lines",
+    "lines_of_rows",
+    "parse_lists",
+    "read_json_table",
+    "read_json_texts",
+]
+
+Block: TypeAlias = "tuple[pa.Table, Mapping[str, str | None]]"
+"""Lines in a column ``line``, and further columns, of one value each, that their file's place gives them."""
 
 
-def read_json_texts(path: Path, columns: Sequence[str]) -> tuple[list[str], Iterator[pa.Table]]:
+def read_json_texts(
+    blocks: Iterable[Block], columns: Sequence[str], source: str
+) -> tuple[list[str], Iterator[pa.Table]]:
     """Stream chosen columns, every value as text: lists as JSON, null and NaN as null.
+
+    Args:
+        blocks: the lines.
+        columns: the keys to read.
+        source: their name for messages.
 
     Returns:
         The names found in the first block of lines, and an iterator over the rows in file order.
 
     Raises:
-        DataError: the file is empty or damaged or a line is no JSON object, now or while iterating.
+        DataError: there is no line, or a key first appears in a later block, now or while iterating.
     """
-    blocks = _checked_lines(path)
-    first = next(blocks, None)
+    walk = iter(blocks)
+    first = next(walk, None)
     if first is None:
-        raise DataError("no rows: the file is empty", source=path)
-    names = _keys(first)
-    return names, _texts(path, first, blocks, columns, names)
+        raise DataError("no rows: the file is empty", source=source)
+    names = list(dict.fromkeys([*keys_of(first[0]), *first[1]]))
+    if first[0].num_rows == 1:
+        _placed(typed_columns, source, first[0], keys_of(first[0]), ())  # a document, not a row?
+    return names, _texts([first], walk, columns, names, source)
 
 
-def read_json_table(path: Path, texts: Sequence[str]) -> pa.Table:
-    """Read a whole file, columns typed by the values of all rows.
+def read_json_table(blocks: Iterable[Block], texts: Sequence[str], source: str) -> pa.Table:
+    """Read all lines, columns typed by the values of all rows.
 
     Args:
-        path: the file, plain or compressed.
+        blocks: the lines.
         texts: columns to read as text whatever they hold.
+        source: their name for messages.
 
     Returns:
-        A table with every key that any row has. Strings stay strings, lists stay lists; a column
-        that mixes types is text.
+        A table with every key that any row has. Strings stay strings, lists stay lists; an object is
+        JSON text, and a column that mixes types is text.
 
     Raises:
-        DataError: the file is empty or damaged, or a line is no JSON object.
+        DataError: there is no line.
     """
     import pyarrow as pa
 
-    blocks = list(_checked_lines(path))
-    if not blocks:
-        raise DataError("no rows: the file is empty", source=path)
-    lines = pa.concat_tables(blocks)
-    structure = json.loads(_query("SELECT json_group_structure(line::JSON)", lines)[0][0].as_py())
-    mixed = [name for name, kind in structure.items() if kind == "JSON" or name in texts]
-    typed = {name: kind for name, kind in structure.items() if name not in mixed}
-    picks = [f"from_json(line::JSON, {_quoted(json.dumps(typed))}) AS typed"] if typed else []
-    picks += [f"{_text_of(name)} AS {_named(name)}" for name in mixed]
-    table = _query("SELECT " + ", ".join(picks), lines)
-    fields = {name: table[name] for name in mixed}
-    if typed:
-        struct = table["typed"].combine_chunks()
-        fields |= {name: struct.field(name) for name in typed}
-    return pa.table({name: fields[name] for name in structure})
+    parts = list(blocks)
+    if not parts:
+        raise DataError("no rows: the file is empty", source=source)
+    lines = pa.concat_tables([part for part, _ in parts])
+    table = _placed(typed_columns, source, lines, keys_of(lines), texts)
+    for name in dict.fromkeys(name for _, values in parts for name in values):
+        if name not in table.column_names:
+            column = [pa.repeat(_text(values.get(name)), len(part)) for part, values in parts]
+            table = table.append_column(name, pa.chunked_array(column))
+    return table
+
+
+def checked_lines(tables: Iterable[pa.Table], source: str) -> Iterator[pa.Table]:
+    """Pass on tables of lines, those without rows left out.
+
+    Raises:
+        DataError: a line is no JSON object; names its row.
+    """
+    import pyarrow.compute as pc
+
+    seen = 0
+    for lines in tables:
+        if lines.num_rows == 0:
+            continue
+        select = """SELECT CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE false END
+            AS good FROM lines"""
+        good = query(select, lines)["good"]
+        if not pc.all(good).as_py():
+            position = pc.index(good, False).as_py()
+            raise _not_an_object(source, seen + position + 1, lines["line"][position].as_py())
+        seen += lines.num_rows
+        yield lines
+
+
+def lines_of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> pa.Table:
+    """Write dicts as lines.
+
+    Raises:
+        DataError: a row is no dict, or holds what JSON has no word for.
+    """
+    import pyarrow as pa
+
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            message = f"a row must be a dict, found a {type(row).__name__}"
+            raise DataError(message, source=source, row=number)
+        try:
+            lines.append(json.dumps(dict(row), default=_plain))
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"the row cannot be read: {error}"
+            raise DataError(message, source=source, row=number) from None
+    return pa.table({"line": pa.array(lines, pa.string())})
 
 
 def parse_lists(texts: pa.Array) -> pa.Array:
     """Parse texts such as ``["a", "b"]`` into lists of texts; what is no JSON list becomes null."""
     import pyarrow as pa
 
-    query = """SELECT CASE WHEN json_valid(line) THEN
+    select = """SELECT CASE WHEN json_valid(line) THEN
         CASE WHEN json_type(line) = 'ARRAY' THEN from_json(line::JSON, '["VARCHAR"]') END
-        END AS list"""
-    column = _query(query, pa.table({"line": texts}))["list"].combine_chunks()
+        END AS list FROM lines"""
+    column = query(select, pa.table({"line": texts}))["list"].combine_chunks()
     return column.cast(pa.list_(pa.string()))
 
 
-def _checked_lines(path: Path) -> Iterator[pa.Table]:
-    import pyarrow.compute as pc
-
-    seen = 0
-    for lines in read_lines(path):
-        if lines.num_rows == 0:
-            continue
-        query = """SELECT CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE false END
-            AS good"""
-        good = _query(query, lines)["good"]
-        if not pc.all(good).as_py():
-            position = pc.index(good, False).as_py()
-            raise _not_an_object(path, seen + position + 1, lines["line"][position].as_py())
-        seen += lines.num_rows
-        yield lines
-
-
-def _not_an_object(path: Path, row: int, line: str) -> DataError:
+def _not_an_object(source: str, row: int, line: str) -> DataError:
     message = "the line is not a JSON object"
     if row == 1 and line.lstrip().startswith("["):
         message = "the file holds one JSON array; write one object a line (jq -c '.[]' does it)"
-    return DataError(message, source=path, row=row, value=line[:80])
+    elif row == 1 and line.strip() == "{":
+        message = "the objects span lines; write one object a line (jq -c . does it)"
+    return DataError(message, source=source, row=row, value=line[:80])
 
 
 def _texts(
-    path: Path,
-    first: pa.Table,
-    blocks: Iterator[pa.Table],
+    first: list[Block],
+    blocks: Iterator[Block],
     columns: Sequence[str],
     names: list[str],
+    source: str,
 ) -> Iterator[pa.Table]:
-    picks = ", ".join(f"{_text_of(name)} AS {_named(name)}" for name in columns)
+    import pyarrow as pa
+
     wanted = [name for name in columns if name in names]
     seen = 0
-    for lines in (block for part in ([first], blocks) for block in part):
-        table = _query(f"SELECT {picks}", lines)
+    for lines, values in (block for part in (first, blocks) for block in part):
+        table = _placed(texts_of, source, lines, list(columns))
         for name in columns:
+            if name in values and table[name].null_count == table.num_rows:
+                column = pa.repeat(_text(values[name]), len(table))
+                table = table.set_column(table.column_names.index(name), name, column)
             if name not in names and table[name].null_count < table.num_rows:
                 message = f"the column first appears after row {seen}; give it in every row"
-                raise DataError(message, source=path, column=name)
+                raise DataError(message, source=source, column=name)
         seen += lines.num_rows
         yield table.select(wanted)
 
 
-def _keys(lines: pa.Table) -> list[str]:
-    structure = _query("SELECT json_group_structure(line::JSON)", lines)[0][0].as_py()
-    return list(json.loads(structure))
+def _placed(read: Any, source: str, *values: Any) -> Any:
+    """Call a reader of lines, which knows no source, and name it in what it refuses."""
+    try:
+        return read(*values)
+    except DataError as error:
+        raise DataError(str(error), source=source) from None
 
 
-def _text_of(name: str) -> str:
-    # A whole number written as 12.0 is the same id as 12, but the string "12.0" stays as it is.
-    # Python writes NaN, which JSON does not know, for a missing number.
-    path = _quoted("/" + name.replace("~", "~0").replace("/", "~1"))
-    return (
-        f"CASE json_type(line, {path}) WHEN 'DOUBLE' "
-        f"THEN regexp_replace(nullif(line ->> {path}, 'NaN'), '^(-?[0-9]+)[.]0+$', '\\1') "
-        f"ELSE line ->> {path} END"
-    )
+def _text(value: str | None) -> Any:
+    import pyarrow as pa
+
+    return pa.scalar(value, pa.string())
 
 
-def _query(select: str, lines: pa.Table) -> Any:
-    """Run a SELECT over the column ``line``; rows keep their order."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.register("lines", lines)
-        return connection.sql(f"{select} FROM lines").to_arrow_table()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _named(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _plain(value: Any) -> Any:
+    """What a value of a row is in JSON: dates in ISO form, NumPy's numbers and arrays as such."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if type(value).__name__ == "Decimal":
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no place in a table")

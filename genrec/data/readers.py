@@ -6,34 +6,33 @@ in file order, in batches, so that a log larger than memory's comfort never live
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from genrec.common.errors import DataError
+from genrec.data.frames import open_frame, rows_of_dicts
+from genrec.data.names import nearest, without_left_over
+from genrec.data.part_files import delimited_rows, json_blocks, parquet_rows
+from genrec.data.parts import Part, find_parts
+from genrec.data.plain_columns import plain_table
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
+    from genrec.data.json_lines import Block
+
 __all__ = ["ReadReport", "Rows", "Source", "nearest", "open_rows", "read_table"]
 
-Source: TypeAlias = "str | Path | datasets.Dataset | pa.Table"
+Source: TypeAlias = "str | Path | datasets.Dataset | pa.Table | Sequence[Mapping[str, Any]] | Any"
+"""A file, folder, glob or URL; a frame of pandas, polars or anything else with ``__arrow_c_stream__``; a
+list of dicts; a `datasets.Dataset`; a `pyarrow.Table`."""
 
 BATCH_ROWS = 1 << 20
 _BATCH_BYTES = 256 << 20
-_FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-_COMPRESSED = (".gz", ".zst")
+_DICTS = "list of dicts"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def open_rows(source: Source, columns: Sequence[str]) -> Rows:
     """Open a table to stream some of its columns.
 
     Args:
-        source: a file by its path, a Hugging Face `datasets.Dataset` or a `pyarrow.Table`.
+        source: see `Source`.
         columns: the columns wanted; those that the source lacks are passed over.
 
     Returns:
@@ -126,24 +125,23 @@ def open_rows(source: Source, columns: Sequence[str]) -> Rows:
     Raises:
         DataError: the source cannot be read; says where and why.
     """
-    if not isinstance(source, (str, Path)):
-        return _in_memory(source, columns)
-    path, kind = _identify(Path(source))
-    if kind == "json":
+    name, blocks, parts = _take_apart(source)
+    if blocks is not None:
         from genrec.data.json_lines import read_json_texts
 
-        names, batches = read_json_texts(path, columns)
+        names, batches = read_json_texts(blocks, columns, name)
+        rows = Rows(name, tuple(names), batches)
     else:
-        names, batches = _file_batches(path, kind, columns)
-    return Rows(str(path), tuple(names), batches)
+        rows = _typed_rows(source, name, parts, columns)
+    return replace(rows, columns=tuple(without_left_over(rows.columns, columns)))
 
 
 def read_table(source: Source, texts: Sequence[str] = ()) -> tuple[pa.Table, str]:
-    """Read a whole table with all its columns.
+    """Read a whole table with all its columns, but for row numbers that pandas left over.
 
     Args:
-        source: a file by its path, a Hugging Face `datasets.Dataset` or a `pyarrow.Table`.
-        texts: columns of JSON lines to read as text whatever they hold.
+        source: see `Source`.
+        texts: columns to read, of JSON lines as text whatever they hold.
 
     Returns:
         The table, and the name of the source for messages.
@@ -153,119 +151,55 @@ def read_table(source: Source, texts: Sequence[str] = ()) -> tuple[pa.Table, str
     """
     import pyarrow as pa
 
-    if isinstance(source, (str, Path)):
-        path, kind = _identify(Path(source))
-        if kind == "json":
-            from genrec.data.json_lines import read_json_table
+    name, blocks, parts = _take_apart(source)
+    if blocks is not None:
+        from genrec.data.json_lines import read_json_table
 
-            return read_json_table(path, texts), str(path)
-        names, batches = _file_batches(path, kind, None)
-        rows = Rows(str(path), tuple(names), batches)
+        table = read_json_table(blocks, texts, name)
     else:
-        rows = _in_memory(source, None)
-    tables = list(rows.batches)
-    if not sum(map(len, tables)):
-        raise DataError("no rows: the source holds only a header", source=rows.source)
-    return pa.concat_tables(tables), rows.source
+        rows = _typed_rows(source, name, parts, None)
+        name, tables = rows.source, list(rows.batches)
+        if not sum(map(len, tables)):
+            raise DataError("no rows: the source holds only a header", source=name)
+        table = pa.concat_tables(tables)
+    return table.select(without_left_over(table.column_names, texts)), name
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known name, or nothing if none is near."""
-    by_lower = {other.lower(): other for other in reversed(known)}
-    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+def _take_apart(source: Source) -> tuple[str, Iterator[Block] | None, list[Part]]:
+    """Name a source; give its lines if it is JSON or a list of dicts, and its files if it has some."""
+    if isinstance(source, (str, Path)):
+        name, parts = find_parts(source)
+        return name, json_blocks(parts) if parts[0].kind == "json" else None, parts
+    if (dicts := rows_of_dicts(source)) is not None:
+        from genrec.data.json_lines import lines_of_rows
+
+        return _DICTS, iter([(lines_of_rows(dicts, _DICTS), {})] if dicts else []), []
+    return "", None, []
 
 
-def _identify(path: Path) -> tuple[Path, str]:
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
-    suffix = suffixes[-2] if compressed and len(suffixes) > 1 else (suffixes or [""])[-1]
-    kind = _FORMATS.get(suffix)
-    if path.is_dir():
-        files = sorted(file.name for file in path.iterdir() if set(file.suffixes) & set(_FORMATS))
-        inside = f": {', '.join(files[:5])}" if files else ""
-        raise DataError(f"a folder; name one file in it{inside}", source=path)
-    if not path.exists():
-        siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"no such file{nearest(path.name, siblings)}", source=path)
-    if kind is None or (compressed and kind == "parquet"):
-        raise DataError(
-            "the extension does not name a format that can be read; use .csv, .tsv, .jsonl, "
-            ".ndjson or .json (each also with .gz or .zst after it), or .parquet",
-            source=path,
-        )
-    return path, kind
-
-
-def _file_batches(
-    path: Path, kind: str, columns: Sequence[str] | None
-) -> tuple[list[str], Iterator[pa.Table]]:
-    if kind == "parquet":
-        return _read_parquet(path, columns)
+def _typed_rows(source: Any, name: str, parts: list[Part], columns: Sequence[str] | None) -> Rows:
+    """Rows of what is not JSON."""
+    if not parts:
+        frame = open_frame(source, columns, BATCH_ROWS)
+        plain = (plain_table(table, frame.source) for table in frame.batches)
+        return Rows(frame.source, frame.columns, _counted(plain, frame.rows, frame.source))
+    if parts[0].kind == "parquet":
+        names, batches, rows = parquet_rows(parts, columns, BATCH_ROWS)
+        return Rows(name, tuple(names), _counted(batches, rows, name))
     from genrec.data.delimited import read_delimited
 
-    return read_delimited(path, "\t" if kind == "tsv" else ",", columns)
+    names, batches = delimited_rows(parts, columns, read_delimited)
+    return Rows(name, tuple(names), batches)
 
 
-def _read_parquet(
-    path: Path, columns: Sequence[str] | None
-) -> tuple[list[str], Iterator[pa.Table]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"not a readable Parquet file ({error})", source=path) from None
-    names = list(file.schema_arrow.names)
-
-    def batches() -> Iterator[pa.Table]:
-        wanted = [name for name in names if columns is None or name in columns]
-        try:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-                yield _plain(pa.Table.from_batches([batch]))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"the file is damaged ({error})", source=path) from None
-
-    return names, batches()
-
-
-def _in_memory(source: Any, columns: Sequence[str] | None) -> Rows:
-    import pyarrow as pa
-
-    if isinstance(source, pa.Table):
-        chosen = [name for name in source.column_names if columns is None or name in columns]
-        parts = source.select(chosen).to_batches(max_chunksize=BATCH_ROWS)
-        batches = (_plain(pa.Table.from_batches([part])) for part in parts)
-        return Rows("pyarrow.Table", tuple(source.column_names), batches)
-    if isinstance(source, Mapping):
-        splits = ", ".join(repr(name) for name in source)
-        raise DataError(f"a DatasetDict; pass one of its splits: {splits}", source="datasets")
-    if hasattr(source, "with_format") and hasattr(source, "iter"):
-        return _read_dataset(source, columns)
-    raise DataError(
-        f"cannot read a {type(source).__name__}; pass a path, a datasets.Dataset or a pyarrow.Table"
-    )
-
-
-def _read_dataset(dataset: Any, columns: Sequence[str] | None) -> Rows:
-    if dataset.column_names is None:
-        message = "its columns are unknown; load the dataset without streaming"
-        raise DataError(message, source="datasets.IterableDataset")
-    names = list(dataset.column_names)
-    chosen = [name for name in names if columns is None or name in columns]
-    tables = dataset.select_columns(chosen).with_format("arrow").iter(batch_size=BATCH_ROWS)
-    return Rows("datasets.Dataset", tuple(names), map(_plain, tables))
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Replace dictionary-encoded columns by their values."""
-    import pyarrow.types as types
-
-    for i, column in enumerate(table.schema):
-        if types.is_dictionary(column.type):
-            table = table.set_column(i, column.name, table[i].cast(column.type.value_type))
-    return table
+def _counted(batches: Iterator[pa.Table], rows: int | None, source: str) -> Iterator[pa.Table]:
+    """Pass batches on, and refuse in the end if they are not as many rows as the source says it has."""
+    seen = 0
+    for table in batches:
+        seen += len(table)
+        yield table
+    if rows is not None and seen != rows:
+        raise DataError(f"{seen:,} rows were read of {rows:,} in the source", source=source)
 
 
 def _other_delimiter(header: str) -> str | None:

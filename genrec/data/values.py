@@ -142,6 +142,9 @@ def as_floats(values: pa.Array, place: Place, rule: str) -> NDArray[np.float64]:
         return part.cast(pa.float64(), safe=False)
 
     numbers = trimmed(values)
+    if not _may_be_numbers(values.type):
+        message = f"{rule}, found type {values.type}; give such a value in a column of its own"
+        raise place.error(message, 0, values[0].as_py() if len(values) else None)
     bad = len(numbers)
     try:
         floats = convert(numbers)
@@ -153,6 +156,13 @@ def as_floats(values: pa.Array, place: Place, rule: str) -> NDArray[np.float64]:
     if bad < len(numbers):
         raise place.error(rule, bad, values[bad].as_py())
     return array
+
+
+def _may_be_numbers(kind: pa.DataType) -> bool:
+    import pyarrow.types as types
+
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return bool(numbers or is_text(kind) or types.is_boolean(kind) or types.is_null(kind))
 
 
 def trimmed(values: pa.Array) -> pa.Array:

@@ -159,8 +159,8 @@ def _ids_beside(file: VectorFile) -> pa.Array | None:
     if path is None:
         return None
     try:
-        text = path.read_text(encoding="utf-8")
-        ids = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        text = path.read_text(encoding="utf-8-sig")  # as Windows writes it, or without its mark
+        ids = json.loads(text) if path.suffix == ".json" else _lines(text)
     except (OSError, ValueError) as error:
         raise DataError(f"the item ids cannot be read ({error})", source=path) from None
     if not isinstance(ids, list) or not all(isinstance(item_id, (str, int)) for item_id in ids):
@@ -169,8 +169,14 @@ def _ids_beside(file: VectorFile) -> pa.Array | None:
     return as_ids(pa.array([str(item_id) for item_id in ids], pa.string()), place)
 
 
+def _lines(text: str) -> list[str]:
+    """Lines as editors count them: an id may hold any other character that Unicode calls a line's end."""
+    lines = text.split("\n")  # read_text has made \r\n and \r that already
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _read_parquet(file: VectorFile) -> _Table:
-    table, source = read_table(file.path)
+    table, source = read_table(file.path, texts=[file.item_id, file.column or file.item_id])
     names = table.column_names
     for name in (file.item_id, file.column or file.item_id):
         if name not in names:

@@ -1,0 +1,182 @@
+"""Columns of JSON objects: each typed by the values of all rows, objects inside kept as their text.
+
+Only the keys of the rows themselves become columns. What an object inside a row holds stays JSON text, so
+that thousands of different keys, in any case, cost as much as the file is long. DuckDB parses; keys are
+taken by JSON pointers, since its names of columns know no case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec.common.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["keys_of", "query", "texts_of", "typed_columns"]
+
+_AT_ONCE = 64  # keys that one pass over the lines takes out
+_DEPTH = 3  # of lists in lists; what lies deeper stays JSON text
+_SIGNED = 1 << 63
+
+
+def keys_of(lines: pa.Table) -> list[str]:
+    """Return the keys of all objects of a table of lines, by first appearance."""
+    import pyarrow.compute as pc
+
+    keys = query("SELECT json_keys(line) AS keys FROM lines", lines)["keys"]
+    return list(pc.unique(pc.list_flatten(keys)).to_pylist())
+
+
+def texts_of(lines: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return chosen keys as columns of text; lists and objects as JSON, null and NaN as null."""
+    import pyarrow as pa
+
+    found: dict[str, pa.ChunkedArray] = {}
+    for start in range(0, len(names), _AT_ONCE):
+        for name, (values, kinds) in _cells(lines, names[start : start + _AT_ONCE]).items():
+            found[name] = _as_texts(values, kinds)
+    return pa.table(found) if found else lines.select([])
+
+
+def typed_columns(lines: pa.Table, names: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    """Return keys as columns typed by their values.
+
+    Args:
+        lines: one JSON object a row, in a column ``line``.
+        names: the keys.
+        texts: those to be text whatever they hold.
+
+    Returns:
+        Strings stay strings, lists stay lists; a column that mixes types is text, an object is JSON text.
+
+    Raises:
+        DataError: there is one row and it holds no value of its own: columns or a document, not a row.
+    """
+    import pyarrow as pa
+
+    found: dict[str, pa.Array] = {}
+    nested = True
+    for start in range(0, len(names), _AT_ONCE):
+        for name, (values, kinds) in _cells(lines, names[start : start + _AT_ONCE]).items():
+            nested &= _kinds(kinds) <= {"ARRAY", "OBJECT"}
+            found[name] = (
+                _as_texts(values, kinds) if name in texts else _typed(values, kinds, _DEPTH)
+            )
+    if nested and lines.num_rows == 1:
+        raise DataError(
+            "the only row holds nothing but objects and lists: columns or a whole document, not an item or "
+            "event; write one object a line: df.to_json(path, orient='records', lines=True) in pandas, "
+            "jq -c '.[]' for what an object or list holds"
+        )
+    return pa.table(found)
+
+
+def query(select: str, lines: pa.Table) -> Any:
+    """Run a query over the table ``lines``; rows keep their order.
+
+    Raises:
+        DataError: what JSON allows and DuckDB cannot read.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.register("lines", lines)
+        try:
+            return connection.sql(select).to_arrow_table()
+        except duckdb.Error as error:
+            raise DataError(f"the JSON cannot be read ({str(error)[:200]})") from None
+
+
+def _cells(lines: pa.Table, names: Sequence[str]) -> dict[str, tuple[pa.Array, pa.Array]]:
+    """Return for each key its values as JSON `(N,)`, and what each of them is `(N,)`; null where absent."""
+    paths = "[" + ", ".join(_pointer(name) for name in names) + "]"
+    select = "SELECT json_extract(line, PATHS) AS v, json_type(line, PATHS) AS k FROM lines"
+    table = query(select.replace("PATHS", paths), lines)
+    values, kinds = (_flat(table[part]) for part in ("v", "k"))
+    rows = np.arange(0, len(values), len(names))
+    return {
+        name: (values.take(_indices(rows + i)), kinds.take(_indices(rows + i)))
+        for i, name in enumerate(names)
+    }
+
+
+def _typed(values: pa.Array, kinds: pa.Array, depth: int) -> pa.Array:
+    """JSON values `(N,)` as the one type that holds them all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = _kinds(kinds)
+    if not found:
+        return pa.nulls(len(values))
+    values = pc.if_else(pc.equal(kinds, "NULL"), None, values)
+    if found == {"BOOLEAN"}:
+        return values.cast(pa.bool_())
+    if found == {"UBIGINT"}:
+        return values.cast(pa.uint64())
+    if found <= {"UBIGINT", "BIGINT"}:
+        return _signed(values)
+    if found <= {"UBIGINT", "BIGINT", "DOUBLE"}:
+        return values.cast(pa.float64())
+    if found == {"ARRAY"} and depth:
+        return _lists(values, depth)
+    return _as_texts(values, kinds)
+
+
+def _signed(values: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return values.cast(pa.int64())
+    except pa.ArrowInvalid:  # some past 2**63 beside some below 0
+        return values.cast(pa.decimal128(38, 0))
+
+
+def _lists(values: pa.Array, depth: int) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    select = "SELECT json_extract(v, '$[*]') AS v, json_type(v, '$[*]') AS k FROM lines"
+    table = query(select, pa.table({"v": values}))
+    lengths = pc.fill_null(pc.list_value_length(table["v"]), 0).to_numpy()
+    entries = _typed(_flat(table["v"]), _flat(table["k"]), depth - 1)
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pa.ListArray.from_arrays(ends, entries, mask=values.is_null())
+
+
+def _as_texts(values: pa.Array, kinds: pa.Array) -> pa.Array:
+    # A whole number written as 12.0 is the same id as 12, but the string "12.0" stays as it is.
+    # Python writes NaN, which JSON does not know, for a missing number.
+    import pyarrow as pa
+
+    select = r"""SELECT CASE k WHEN 'NULL' THEN NULL WHEN 'VARCHAR' THEN json_extract_string(v, '$')
+        WHEN 'DOUBLE' THEN regexp_replace(nullif(v, 'NaN'), '^(-?[0-9]+)[.]0+$', '\1')
+        ELSE v END AS text FROM lines"""
+    texts = query(select, pa.table({"v": values, "k": kinds}))["text"]
+    return texts.combine_chunks().cast(pa.string())
+
+
+def _kinds(kinds: pa.Array) -> set[str]:
+    import pyarrow.compute as pc
+
+    return set(pc.unique(kinds).to_pylist()) - {None, "NULL"}
+
+
+def _flat(lists: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    return lists.combine_chunks().flatten().cast(pa.string())
+
+
+def _pointer(name: str) -> str:
+    return "'" + f"/{name.replace('~', '~0').replace('/', '~1')}".replace("'", "''") + "'"
+
+
+def _indices(positions: Any) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(positions)

@@ -1,0 +1,122 @@
+"""Plain columns: every way in which Arrow can lay out a type, brought to the one that the rest reads.
+
+Dictionaries, views, runs and extension types hold what a plain column holds; only their memory differs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec.common.errors import DataError
+from genrec.data.names import require_distinct
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["plain_schema", "plain_table"]
+
+
+def plain_table(table: pa.Table, source: str) -> pa.Table:
+    """Return a table with every column of a plain type.
+
+    Raises:
+        DataError: a type cannot be converted; names the column.
+    """
+    target = plain_schema(table.schema, source)
+    columns = [_cast(table[i], field, source) for i, field in enumerate(target)]
+    return type(table).from_arrays(columns, schema=target)
+
+
+def plain_schema(schema: pa.Schema, source: str) -> pa.Schema:
+    """Return the schema that `plain_table` gives a table of this one.
+
+    Raises:
+        DataError: two columns have one name, or two fields of a struct.
+    """
+    import pyarrow as pa
+
+    require_distinct(schema.names, source)
+    return pa.schema([pa.field(field.name, _plain(field, source)) for field in schema])
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, source: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if column.type == field.type:
+        return column
+    try:
+        return pa.chunked_array([_values(chunk, field.type) for chunk in column.chunks], field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        message = (
+            f"a column of type {column.type} cannot be read ({error}); write it as {field.type}"
+        )
+        raise DataError(message, source=source, column=field.name) from None
+
+
+def _values(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """The same values as the plain type `target`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    kind = values.type
+    if kind == target:
+        return values
+    if isinstance(kind, pa.BaseExtensionType):
+        return _values(values.storage, target)
+    if types.is_run_end_encoded(kind):
+        return _values(pc.run_end_decode(values), target)
+    if types.is_dictionary(kind):
+        words = _values(values.dictionary, target)
+        return pa.DictionaryArray.from_arrays(values.indices, words).dictionary_decode()
+    if types.is_struct(kind):
+        inside = zip(values.flatten(), target, strict=True)
+        parts = [_values(part, field.type) for part, field in inside]
+        return pa.StructArray.from_arrays(parts, fields=list(target), mask=values.is_null())
+    if types.is_list(target) or types.is_large_list(target):  # Arrow's cast of views loses offsets
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        ends = pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+        wide = types.is_large_list(target)
+        made = pa.LargeListArray if wide else pa.ListArray
+        return made.from_arrays(
+            ends.cast(pa.int64() if wide else pa.int32()),
+            _values(values.flatten(), target.value_type),
+            type=target,
+            mask=values.is_null(),
+        )
+    return values.cast(target)
+
+
+def _plain(field: pa.Field, source: str) -> pa.DataType:
+    """The plain type of a field, and of all that it holds."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(field.with_type(kind.storage_type), source)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _plain(field.with_type(kind.value_type), source)
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_list(kind) or types.is_list_view(kind):
+        return pa.list_(_inside(kind.value_field, source))
+    if types.is_large_list(kind) or types.is_large_list_view(kind):
+        return pa.large_list(_inside(kind.value_field, source))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_inside(kind.value_field, source), kind.list_size)
+    if types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        require_distinct([part.name for part in fields], f"{source}, column {field.name!r}")
+        return pa.struct([_inside(part, source) for part in fields])
+    if types.is_map(kind):
+        return pa.map_(_inside(kind.key_field, source), _inside(kind.item_field, source))
+    return kind
+
+
+def _inside(field: pa.Field, source: str) -> pa.Field:
+    return field.with_type(_plain(field, source))

@@ -95,6 +95,7 @@ def _dataset(dataset: Any, wanted: Sequence[str] | None, batch_rows: int) -> Fra
 def _stream(source: Any, name: str, wanted: Sequence[str] | None) -> Frame:
     import pyarrow as pa
 
+    shape = getattr(source, "shape", None)  # before the stream: DuckDB counts by a query of its own
     try:
         reader = pa.RecordBatchReader.from_stream(source)
     except (
@@ -115,7 +116,6 @@ def _stream(source: Any, name: str, wanted: Sequence[str] | None) -> Frame:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"the frame cannot be read ({error})", source=name) from None
 
-    shape = getattr(source, "shape", None)
     return Frame(name, tuple(names), batches(), shape[0] if isinstance(shape, tuple) else None)
 
 

@@ -21,7 +21,6 @@ __all__ = ["keys_of", "query", "texts_of", "typed_columns"]
 
 _AT_ONCE = 64  # keys that one pass over the lines takes out
 _DEPTH = 3  # of lists in lists; what lies deeper stays JSON text
-_SIGNED = 1 << 63
 
 
 def keys_of(lines: pa.Table) -> list[str]:
@@ -38,8 +37,8 @@ def texts_of(lines: pa.Table, names: Sequence[str]) -> pa.Table:
 
     found: dict[str, pa.ChunkedArray] = {}
     for start in range(0, len(names), _AT_ONCE):
-        for name, (values, kinds) in _cells(lines, names[start : start + _AT_ONCE]).items():
-            found[name] = _as_texts(values, kinds)
+        for name, (texts, kinds) in _cells(lines, names[start : start + _AT_ONCE]).items():
+            found[name] = _as_texts(texts, kinds)
     return pa.table(found) if found else lines.select([])
 
 
@@ -93,9 +92,9 @@ def query(select: str, lines: pa.Table) -> Any:
 
 
 def _cells(lines: pa.Table, names: Sequence[str]) -> dict[str, tuple[pa.Array, pa.Array]]:
-    """Return for each key its values as JSON `(N,)`, and what each of them is `(N,)`; null where absent."""
+    """Return for each key its values as text `(N,)`, and what each of them is `(N,)`; null where absent."""
     paths = "[" + ", ".join(_pointer(name) for name in names) + "]"
-    select = "SELECT json_extract(line, PATHS) AS v, json_type(line, PATHS) AS k FROM lines"
+    select = "SELECT json_extract_string(line, PATHS) AS v, json_type(line, PATHS) AS k FROM lines"
     table = query(select.replace("PATHS", paths), lines)
     values, kinds = (_flat(table[part]) for part in ("v", "k"))
     rows = np.arange(0, len(values), len(names))
@@ -106,14 +105,12 @@ def _cells(lines: pa.Table, names: Sequence[str]) -> dict[str, tuple[pa.Array, p
 
 
 def _typed(values: pa.Array, kinds: pa.Array, depth: int) -> pa.Array:
-    """JSON values `(N,)` as the one type that holds them all."""
+    """Values `(N,)` as the one type that holds them all."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     found = _kinds(kinds)
     if not found:
         return pa.nulls(len(values))
-    values = pc.if_else(pc.equal(kinds, "NULL"), None, values)
     if found == {"BOOLEAN"}:
         return values.cast(pa.bool_())
     if found == {"UBIGINT"}:
@@ -140,7 +137,7 @@ def _lists(values: pa.Array, depth: int) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    select = "SELECT json_extract(v, '$[*]') AS v, json_type(v, '$[*]') AS k FROM lines"
+    select = "SELECT json_extract_string(v, '$[*]') AS v, json_type(v, '$[*]') AS k FROM lines"
     table = query(select, pa.table({"v": values}))
     lengths = pc.fill_null(pc.list_value_length(table["v"]), 0).to_numpy()
     entries = _typed(_flat(table["v"]), _flat(table["k"]), depth - 1)
@@ -151,13 +148,13 @@ def _lists(values: pa.Array, depth: int) -> pa.Array:
 def _as_texts(values: pa.Array, kinds: pa.Array) -> pa.Array:
     # A whole number written as 12.0 is the same id as 12, but the string "12.0" stays as it is.
     # Python writes NaN, which JSON does not know, for a missing number.
-    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    select = r"""SELECT CASE k WHEN 'NULL' THEN NULL WHEN 'VARCHAR' THEN json_extract_string(v, '$')
-        WHEN 'DOUBLE' THEN regexp_replace(nullif(v, 'NaN'), '^(-?[0-9]+)[.]0+$', '\1')
-        ELSE v END AS text FROM lines"""
-    texts = query(select, pa.table({"v": values, "k": kinds}))["text"]
-    return texts.combine_chunks().cast(pa.string())
+    if "DOUBLE" not in _kinds(kinds):
+        return values
+    numbers = pc.replace_substring_regex(values, r"^(-?[0-9]+)[.]0+$", r"\1")
+    numbers = pc.if_else(pc.equal(numbers, "NaN"), None, numbers)
+    return pc.if_else(pc.equal(kinds, "DOUBLE"), numbers, values)
 
 
 def _kinds(kinds: pa.Array) -> set[str]:

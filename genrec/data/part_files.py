@@ -27,23 +27,22 @@ ReadDelimited: TypeAlias = (
 
 def parquet_rows(
     parts: Sequence[Part], columns: Sequence[str] | None, batch_rows: int
-) -> tuple[list[str], Iterator[pa.Table], int]:
+) -> tuple[list[str], Iterator[pa.Table]]:
     """Open Parquet files; a column that a file lacks is missing in its rows.
 
     Returns:
-        The names of all columns, the rows in batches, and how many there are by the files' own word.
+        The names of all columns, and the rows in batches, as many as the files' footers count.
 
     Raises:
         DataError: a file is damaged, or two files disagree on a column's type, now or while iterating.
     """
     import pyarrow as pa
 
-    schemas, rows = [], 0
+    schemas = []
     for part in parts:
         with _parquet(part) as file:
             schema = plain_schema(file.schema_arrow.remove_metadata(), part.name)
             schemas.append(_placed(schema, part))
-            rows += file.metadata.num_rows
     whole = _joined(schemas, parts)
     wanted = [name for name in whole.names if columns is None or name in columns]
     target = pa.schema([whole.field(name) for name in wanted])
@@ -52,7 +51,7 @@ def parquet_rows(
         for part in parts:
             yield from _parquet_batches(part, target, batch_rows)
 
-    return list(whole.names), batches(), rows
+    return list(whole.names), batches()
 
 
 def delimited_rows(
@@ -199,7 +198,7 @@ def _parquet_batches(part: Part, target: pa.Schema, batch_rows: int) -> Iterator
             for batch in file.iter_batches(batch_size=batch_rows, columns=wanted):
                 left -= len(batch)
                 table = plain_table(pa.Table.from_batches([batch]), part.name)
-                yield _completed(table, target, part)
+                yield _completed(table, target, part, len(batch))
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"the file is damaged ({error})", source=part.name) from None
         if left:
@@ -209,19 +208,18 @@ def _parquet_batches(part: Part, target: pa.Schema, batch_rows: int) -> Iterator
             raise DataError(message, source=part.name)
 
 
-def _completed(table: pa.Table, target: pa.Schema, part: Part) -> pa.Table:
-    """A file's rows with the columns of all files, in their types."""
+def _completed(table: pa.Table, target: pa.Schema, part: Part, rows: int) -> pa.Table:
+    """A file's rows with the columns of all files, in their types; `rows` where it has no column of them."""
     import pyarrow as pa
 
-    names = [name for name in part.values if name in target.names]
-    table = _with_values(table, part, [name for name in names if name not in table.column_names])
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in target
-    ]
-    return pa.Table.from_arrays(columns, schema=target) if len(target) else table
+    columns = []
+    for field in target:
+        if field.name in table.column_names:
+            columns.append(table[field.name].cast(field.type))
+        else:
+            value = pa.scalar(part.values.get(field.name), pa.string())
+            columns.append(pa.repeat(value, rows).cast(field.type))
+    return pa.Table.from_arrays(columns, schema=target)
 
 
 def _with_values(table: pa.Table, part: Part, names: Sequence[str]) -> pa.Table:

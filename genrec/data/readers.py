@@ -184,8 +184,8 @@ def _typed_rows(source: Any, name: str, parts: list[Part], columns: Sequence[str
         plain = (plain_table(table, frame.source) for table in frame.batches)
         return Rows(frame.source, frame.columns, _counted(plain, frame.rows, frame.source))
     if parts[0].kind == "parquet":
-        names, batches, rows = parquet_rows(parts, columns, BATCH_ROWS)
-        return Rows(name, tuple(names), _counted(batches, rows, name))
+        names, batches = parquet_rows(parts, columns, BATCH_ROWS)
+        return Rows(name, tuple(names), batches)
     from genrec.data.delimited import read_delimited
 
     names, batches = delimited_rows(parts, columns, read_delimited)
@@ -196,7 +196,7 @@ def _counted(batches: Iterator[pa.Table], rows: int | None, source: str) -> Iter
     """Pass batches on, and refuse in the end if they are not as many rows as the source says it has."""
     seen = 0
     for table in batches:
-        seen += len(table)
+        seen += len(table) if table.num_columns else rows or 0  # without columns it knows no length
         yield table
     if rows is not None and seen != rows:
         raise DataError(f"{seen:,} rows were read of {rows:,} in the source", source=source)

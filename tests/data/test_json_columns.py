@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.common.errors import DataError
@@ -49,6 +49,7 @@ def test_objects_inside_rows_are_kept_as_their_json(tmp_path: Path, kind: str) -
     assert Catalog.read(path).report.kept == len(values)
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.dictionaries(

@@ -83,8 +83,8 @@ def test_memory_sources_read_alike() -> None:
     assert read_table(pa.Table.from_pylist(ROWS))[0].to_pylist() == ROWS
     with pytest.raises(DataError, match="one of its splits: 'train'"):
         read_table(datasets.DatasetDict({"train": dataset}))
-    with pytest.raises(DataError, match="cannot read a list"):
-        read_table(ROWS)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"cannot read a int; pass a path or URL, .*list of dicts"):
+        read_table(3)
 
 
 def test_dictionary_columns_become_plain() -> None:
@@ -135,7 +135,7 @@ def test_json_types_and_odd_keys(tmp_path: Path) -> None:
     assert [row["m"] for row in rows] == ["1", "one", "[1]"]
     assert rows[0]["when"] == "2020-01-01"
     assert rows[0]["a/b'\"~"] == "odd"
-    assert rows[1]["late"] == {"k": "v"}
+    assert rows[1]["late"] == '{"k":"v"}'
 
 
 def test_json_nan_is_missing(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     write_rows(tmp_path / "items.csv", ROWS)
     with pytest.raises(DataError, match=r"no such file; did you mean 'items.csv'\?"):
         read_table(tmp_path / "item.csv")
-    with pytest.raises(DataError, match=r"a folder; name one file in it: items.csv"):
-        read_table(tmp_path)
+    with pytest.raises(DataError, match=r"no files there to read"):
+        read_table(tmp_path / "*.parquet")
 
 
 def test_missing_column_names_those_found(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,14 +80,14 @@ def fit(
     from genrec.common.config import load_settings
     from genrec.fitting.adapters.fit import AdapterSettings, fit_adapter
 
-    _require_free(out, overwrite)
-    chosen = load_settings(AdapterSettings, config, settings or [])
-    folders = [folder, *(more or [])]
-    domains = {
-        name: open_recommender(each, "auto", merged=True)
-        for name, each in zip(_names(folders), folders, strict=True)
-    }
-    fit_adapter(domains, chosen, out, overwrite=overwrite, restart=restart)
+    with _reserved(out, overwrite):
+        chosen = load_settings(AdapterSettings, config, settings or [])
+        folders = [folder, *(more or [])]
+        domains = {
+            name: open_recommender(each, "auto", merged=True)
+            for name, each in zip(_names(folders), folders, strict=True)
+        }
+        fit_adapter(domains, chosen, out, overwrite=overwrite, restart=restart)
     log_lines(
         [
             f"adapter in {out}; next: genrec adapters combine DIR --adapter {out} --adapter … --out DIR2"
@@ -138,24 +139,24 @@ def combine(
     from genrec.fitting.adapters.combine import combine as combined
     from genrec.fitting.adapters.folder import open_adapters
 
-    _require_free(out, overwrite)
     folders, stated = _stated(adapter, weights)
     learns = weights is Weights.learned
     if not learns and (settings or config or restart):
         raise InputError(
             "settings, --config and --restart are for --weights learned: leave them out"
         )
-    adapters = open_adapters(folders)
-    recommender = open_recommender(folder, "auto", merged=True)
-    if learns:
-        from genrec.common.config import load_settings
-        from genrec.fitting.adapters.learn import WeightSettings, learn_weights
+    with _reserved(out, overwrite):
+        adapters = open_adapters(folders)
+        recommender = open_recommender(folder, "auto", merged=True)
+        if learns:
+            from genrec.common.config import load_settings
+            from genrec.fitting.adapters.learn import WeightSettings, learn_weights
 
-        chosen = load_settings(WeightSettings, config, settings or [])
-        learn_weights(recommender, adapters, chosen, out, overwrite=overwrite, restart=restart)
-    else:
-        found = stated or _weights(recommender, adapters, weights)
-        combined(recommender, adapters, found).save_pretrained(out, overwrite=overwrite)
+            chosen = load_settings(WeightSettings, config, settings or [])
+            learn_weights(recommender, adapters, chosen, out, overwrite=overwrite, restart=restart)
+        else:
+            found = stated or _weights(recommender, adapters, weights)
+            combined(recommender, adapters, found).save_pretrained(out, overwrite=overwrite)
     log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
 
 
@@ -171,10 +172,10 @@ def _names(folders: list[Path]) -> list[str]:
     return names
 
 
-def _require_free(out: Path, overwrite: bool) -> None:
-    from genrec.common.artifacts import require_free
+def _reserved(out: Path, overwrite: bool) -> AbstractContextManager[None]:
+    from genrec.common.artifacts import reserved
 
-    require_free(
+    return reserved(
         out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
     )
 

@@ -80,13 +80,10 @@ def transfer(
     It works best from a fit on several catalogs, with an encoder whose vectors mean the same in all of them
     (encoder.name=minilm). To learn from the new products' log afterwards: genrec fit --from.
     """
-    from genrec.common.artifacts import require_free
+    from genrec.common.artifacts import reserved
     from genrec.recommender.transfer import TransferSettings
     from genrec.recommender.transfer import transfer as transferred
 
-    require_free(
-        out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
-    )
     columns = Columns(
         item_id,
         title,
@@ -96,15 +93,18 @@ def transfer(
         unknown_items=unknown_items,
         lists=list_column or (),
     )
-    recommender = open_recommender(folder, "cpu")
-    catalog = columns.read_catalog(items)
-    log = None if interactions is None else columns.read_log(interactions, catalog)
     stated = {
         "text_weight": text_weight,
         "pointer_weight": pointer_weight,
         "repeat_weight": repeat_weight,
     }
     chosen = TransferSettings(**{name: v for name, v in stated.items() if v is not None})
-    moved = transferred(recommender, catalog, log, chosen, vectors=vectors or ())
-    moved.save_pretrained(out, overwrite=overwrite)
+    with reserved(
+        out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
+    ):
+        recommender = open_recommender(folder, "cpu")
+        catalog = columns.read_catalog(items)
+        log = None if interactions is None else columns.read_log(interactions, catalog)
+        moved = transferred(recommender, catalog, log, chosen, vectors=vectors or ())
+        moved.save_pretrained(out, overwrite=overwrite)
     log_lines([f"recommender in {out}; next: genrec recommend {out} --history ID,ID,…"])

@@ -18,6 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from genrec.common.errors import InputError
+from genrec.common.locks import only_writer, require_unlocked
+from genrec.common.writing_errors import writing_error
 
 __all__ = [
     "REPLACED",
@@ -29,6 +31,7 @@ __all__ = [
     "provenance",
     "require_file",
     "require_free",
+    "reserved",
 ]
 
 _MADE_HERE = ("recommender.json", "baseline.json", "recommenders.json", "adapter.json")
@@ -71,8 +74,9 @@ def require_free(
         advice: what to do about a target that exists.
 
     Raises:
-        InputError: with what to do about it.
+        InputError: with what to do about it; also where another process is making the target.
     """
+    require_unlocked(target)
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists already: {advice}")
     if target.exists() and not _is_replaceable(target):
@@ -80,6 +84,24 @@ def require_free(
             f"{target} was not made by genrec, so it is not overwritten: move it, or choose another name"
         )
     _require_writable_parent(target)
+
+
+@contextmanager
+def reserved(
+    target: Path,
+    *,
+    overwrite: bool = False,
+    advice: str = "choose another name, or overwrite it",
+) -> Iterator[None]:
+    """Keep a target that is free, as `require_free` says, for this process while the block runs.
+
+    Raises:
+        InputError: it is not free, or another process is making it.
+    """
+    require_free(target, overwrite=overwrite, advice=advice)
+    with only_writer(target):
+        require_free(target, overwrite=overwrite, advice=advice)  # it may just have been made
+        yield
 
 
 def require_file(target: Path) -> None:
@@ -108,7 +130,8 @@ def _require_writable_parent(target: Path) -> None:
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror} ({parent})") from None
+        found = writing_error(error, target)
+        raise found or InputError(f"{target} cannot be written: {error.strerror}") from None
 
 
 @contextmanager
@@ -120,7 +143,15 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     in it, `read_manifest` says that name. Where `target` is a link, what it points at is replaced.
     """
     target = target.resolve() if target.is_symlink() else target
-    require_free(target, overwrite=overwrite)
+    with only_writer(target):
+        require_free(target, overwrite=overwrite)
+        with _building(target) as building:
+            yield building
+
+
+@contextmanager
+def _building(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place at the end."""
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
     building.chmod(0o755)
@@ -130,9 +161,17 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _replace(target, building)
         else:
             building.rename(target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
+        if _is_of(error, building) and (found := writing_error(error, target)):
+            raise found from error
         raise
+
+
+def _is_of(error: BaseException, building: Path) -> bool:
+    """Whether an error is about a file in that folder, as far as it says."""
+    named = getattr(error, "filename", None)
+    return named is None or Path(os.fsdecode(named)).is_relative_to(building)
 
 
 def _replace(target: Path, building: Path) -> None:
@@ -179,7 +218,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
+        found = writing_error(error, target)
+        raise found or InputError(
+            f"{target} cannot be written: {error.strerror or error}"
+        ) from None
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -10,8 +10,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from genrec.common.errors import GenrecError, InputError
+from genrec.common.writing_errors import writing_error
 
 __all__ = ["is_main", "log_to_stderr", "program"]
 
@@ -39,11 +41,20 @@ def program() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error, error)
     except GenrecError as error:
         print(f"genrec failed: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:
+        if (found := writing_error(error)) is None:
+            raise
+        _refuse(found, error)
+
+
+def _refuse(message: InputError, error: Exception) -> NoReturn:
+    """End with the message, and what was added to the error on its way."""
+    print(". ".join([f"Error: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+    sys.exit(2)

@@ -16,7 +16,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,9 @@ from typing import Any, Self
 from genrec.common.artifacts import genrec_version, require_free
 from genrec.common.config import Settings
 from genrec.common.errors import InputError
+from genrec.common.locks import only_writer
 from genrec.common.program import is_main
+from genrec.common.writing_errors import WritingError, writing_error
 from genrec.training.processes import agreed_folder, wait_for_all
 
 __all__ = ["WorkFolder"]
@@ -40,16 +42,23 @@ class WorkFolder:
 
     Under ``accelerate launch`` all processes enter it, and the first one makes, saves and removes.
 
+    A second run of the same result is refused while the first one is at it (see `genrec.common.locks`).
+
     Attributes:
         path: where it is.
         restart: whether what an unfinished run left there is thrown away first.
         kept: whether it outlives the run.
+        result: what the run makes; None is the work folder itself.
+        check: refuses a result that is in the way, once nobody else is at it.
     """
 
     path: Path
     restart: bool = False
     kept: bool = False
+    result: Path | None = None
+    check: Callable[[], None] = lambda: None
     _claimed: bool = field(default=False, init=False)
+    _lock: ExitStack = field(default_factory=ExitStack, init=False)
 
     @classmethod
     def beside(
@@ -65,8 +74,12 @@ class WorkFolder:
         Raises:
             InputError: `out` is in the way (`advice` says what to do), or cannot be written.
         """
-        require_free(out, overwrite=overwrite, advice=advice)
-        return cls(out.with_name(f"{out.name}.partial"), restart)
+
+        def check() -> None:
+            require_free(out, overwrite=overwrite, advice=advice)
+
+        check()
+        return cls(out.with_name(f"{out.name}.partial"), restart, result=out, check=check)
 
     @classmethod
     @contextmanager
@@ -81,8 +94,13 @@ class WorkFolder:
         return self.path / "checkpoints"
 
     def __enter__(self) -> Self:
-        if self.restart and is_main() and (self.path / _MARKER).is_file():
-            shutil.rmtree(self.path)
+        with ExitStack() as entering:
+            entering.enter_context(only_writer(self.result or self.path))
+            if is_main():
+                self.check()
+                if self.restart and (self.path / _MARKER).is_file():
+                    shutil.rmtree(self.path)
+            self._lock = entering.pop_all()
         wait_for_all()
         self._fresh = not self.path.exists()
         return self
@@ -93,14 +111,24 @@ class WorkFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        with self._lock:
+            self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Tidy up, while nobody else may come in."""
+        if error is None:
             if is_main() and self._claimed and not self.kept:
                 shutil.rmtree(self.path)
             wait_for_all()
             return
         nothing_to_go_on_with = self._fresh and not self.checkpoints.exists()
-        if issubclass(kind, InputError) and nothing_to_go_on_with and is_main():
+        refused = isinstance(error, InputError) and not isinstance(error, WritingError)
+        if refused and nothing_to_go_on_with and is_main():
             shutil.rmtree(self.path, ignore_errors=True)
+        elif self._claimed and self.path.exists() and writing_error(error) is not None:
+            error.add_note(
+                f"What is done so far stays in {self.path}, and the same run goes on from there"
+            )
 
     def claim(self, data: dict[str, Any], settings: Settings) -> None:
         """Make the folder, marked as belonging to this data and these settings; or go on in it.
@@ -120,7 +148,8 @@ class WorkFolder:
             self._claimed = True
         except OSError as error:
             shutil.rmtree(self.path, ignore_errors=True)
-            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+            found = writing_error(error, self.path)
+            raise found or InputError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def save(self, write: Callable[[], None]) -> None:
         """Let the first process write the result."""

@@ -20,7 +20,9 @@ import numpy as np
 
 from genrec.common.artifacts import atomic_file, require_free
 from genrec.common.errors import InputError
+from genrec.common.locks import only_writer
 from genrec.common.progress import progress
+from genrec.common.writing_errors import writing_error
 from genrec.data.histories import Histories
 from genrec.data.interactions import Interactions
 from genrec.recommender.recommend import recommend
@@ -87,19 +89,24 @@ def recommend_file(
         engine: where the work is done; None is this process.
 
     Raises:
-        InputError: the output exists, cannot be written or has another ending.
+        InputError: the output exists, is being written, cannot be written or has another ending.
     """
     require_output(target)
-    folder = _parts_folder(recommender, users, target, request)
-    try:
-        _make_parts(users, folder, engine or _here(recommender, request))
-        with atomic_file(target) as path:
-            _WRITERS[target.suffix](_read_parts(folder), path)
-    except BaseException:
-        if not any(folder.glob("*.parquet")):
-            shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
+    with only_writer(target):
+        folder = _parts_folder(recommender, users, target, request)
+        try:
+            _make_parts(users, folder, engine or _here(recommender, request))
+            with atomic_file(target) as path:
+                _WRITERS[target.suffix](_read_parts(folder), path)
+        except BaseException as error:
+            if not any(folder.glob("*.parquet")):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif writing_error(error) is not None:
+                error.add_note(
+                    f"What is done so far stays in {folder}, and the same run goes on from there"
+                )
+            raise
+        shutil.rmtree(folder)
 
 
 def recommend_users(

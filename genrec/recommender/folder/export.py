@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec.common.artifacts import atomic_folder, require_free
+from genrec.common.artifacts import atomic_folder, reserved
 from genrec.common.errors import InputError
 from genrec.common.manifest import read_manifest
 from genrec.language_model import LanguageModel
@@ -36,10 +36,13 @@ def export_model(folder: str | Path, out: str | Path, *, base: str | None = None
         RecommenderError: `folder` is no whole recommender, or the base model of its adapter is gone.
         InputError: `out` exists or cannot be written.
     """
+    with reserved(Path(out), advice="choose another --out"):
+        _export(Path(folder), Path(out), base)
+
+
+def _export(folder: Path, out: Path, base: str | None) -> None:
     from genrec.decoding import Trie
 
-    folder, out = Path(folder), Path(out)
-    require_free(out, advice="choose another --out")
     settings = read_settings(read_manifest(folder)["settings"], source=str(folder))
     chosen = settings.language_model.replace(quantization="none")
     chosen = chosen if base is None else chosen.replace(backbone=base)

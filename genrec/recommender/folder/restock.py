@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from genrec.common.artifacts import atomic_folder, provenance, require_free
+from genrec.common.locks import only_writer
 from genrec.common.manifest import read_manifest, require_unchanged, write_manifest
 from genrec.data.catalog import Catalog
 from genrec.recommender.catalog import FILES, FittedCatalog
@@ -43,7 +45,8 @@ def add_to_folder(
         InputError: the items cannot be added, or `out` cannot be made.
         RecommenderError: `folder` is no recommender, or was changed by somebody else meanwhile.
     """
-    return _Folder.open(folder, out).change(lambda fitted: fitted.add(items, vectors))
+    with _changing(folder, out) as opened:
+        return opened.change(lambda fitted: fitted.add(items, vectors))
 
 
 def remove_from_folder(
@@ -60,7 +63,8 @@ def remove_from_folder(
         InputError: an id is not in the catalog, or `out` cannot be made.
         RecommenderError: `folder` is no recommender, or was changed by somebody else meanwhile.
     """
-    return _Folder.open(folder, out).change(lambda fitted: fitted.remove(read_ids(fitted.catalog)))
+    with _changing(folder, out) as opened:
+        return opened.change(lambda fitted: fitted.remove(read_ids(fitted.catalog)))
 
 
 def update_folder(
@@ -89,10 +93,18 @@ def update_folder(
         RecommenderError: `folder` is no recommender, or was changed by somebody else meanwhile.
     """
 
-    opened, how = _Folder.open(folder, out), {"remove_missing": remove_missing, "recode": recode}
+    how = {"remove_missing": remove_missing, "recode": recode}
     if dry_run:
-        return opened.read().follow(items, vectors, **how)[1]
-    return opened.change(lambda fitted: fitted.update(items, vectors, **how))
+        return _Folder.open(folder, out).read().follow(items, vectors, **how)[1]
+    with _changing(folder, out) as opened:
+        return opened.change(lambda fitted: fitted.update(items, vectors, **how))
+
+
+@contextmanager
+def _changing(folder: Path, out: Path | None) -> Iterator[_Folder]:
+    """The folder, for the only process that changes it or makes `out`."""
+    with only_writer(out or folder) if out or folder.is_dir() else nullcontext():
+        yield _Folder.open(folder, out)
 
 
 @dataclass(frozen=True)

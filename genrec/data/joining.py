@@ -180,7 +180,8 @@ def compare_items(catalog: Catalog, items: Catalog) -> Feed:
     written otherwise (``1.5`` for ``1.50``) is no change.
 
     Raises:
-        DataError: the table has a column that the catalog lacks, or one of another type.
+        DataError: the table has a column that the catalog lacks, one of another type, or a changed value
+            after which no condition could compare its column (see `join_items`).
     """
     import pyarrow as pa
 
@@ -193,10 +194,12 @@ def compare_items(catalog: Catalog, items: Catalog) -> Feed:
     rows = np.flatnonzero(known >= 0)
     named, places = table.drop_columns(absent).take(rows), known[rows]
     found = differing(named, catalog.table.select(named.column_names).take(places))
-    whole, changed = catalog.table, {}
+    whole, changed = with_lists_of(catalog.table, catalog.table, items.table), {}
     for name, differs in found.items():
         if differs.any():
-            whole = _taken_over(whole, name, named[name].filter(pa.array(differs)), places[differs])
+            values = named.select(["item_id", name]).filter(pa.array(differs))
+            _require_alike(whole.select(["item_id", name]), values, items.report.source)
+            whole = _taken_over(whole, name, values[name], places[differs])
             changed[name] = np.isin(np.arange(len(catalog)), places[differs])
     new = np.flatnonzero(known < 0)
     note = f"without {', '.join(absent)}: kept as they are, and missing for new items"
@@ -204,7 +207,7 @@ def compare_items(catalog: Catalog, items: Catalog) -> Feed:
         Catalog(whole, catalog.report),
         changed,
         np.setdiff1d(np.arange(len(catalog)), places),
-        Catalog(table.take(new), items.report) if len(new) else None,
+        Catalog(with_lists_of(table.take(new), items.table), items.report) if len(new) else None,
         (note,) if absent else (),
     )
 

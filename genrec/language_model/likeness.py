@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genrec.data.words import WORD, tfidf_words
+from genrec.data.words import any_word, tfidf_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -150,7 +150,7 @@ def _words(texts: Sequence[str]) -> csr_matrix:
     """TF-IDF of texts, `(N, V)`; without a column where none holds a word."""
     from scipy.sparse import csr_matrix
 
-    if not any(WORD.search(text) for text in texts):
+    if not any_word(texts):
         return csr_matrix((len(texts), 0), dtype=np.float32)
     return tfidf_words().fit_transform(texts).astype(np.float32)
 

@@ -156,9 +156,9 @@ def test_texts_are_compared_where_that_is_wanted_and_can_be():
     assert compare_texts(texts, MemorySettings(text_weight=0.0)) is None
     assert compare_texts(texts, MemorySettings(text_items=2)) is None
     assert compare_texts(texts, MemorySettings(text_items=2, text_weight=0.1)).nnz == 2
-    assert compare_texts(["a", "b"], MemorySettings()) is None
+    assert compare_texts(["!", "-"], MemorySettings()) is None
     with pytest.raises(DataError, match="no item text holds a word"):
-        compare_texts(["a", "b"], MemorySettings(text_weight=0.1))
+        compare_texts(["!", "-"], MemorySettings(text_weight=0.1))
 
 
 def test_a_weight_chosen_before_stays_unless_another_is_clearly_better():

@@ -248,7 +248,7 @@ def test_what_likeness_of_texts_would_add_is_a_row_of_its_own(pointing):
 
 
 def test_a_catalog_without_a_word_is_pointed_at_by_vectors_alone(pointing):
-    table = pa.table({"item_id": ["a", "b", "c"], "title": ["x", "y", "-"]})
+    table = pa.table({"item_id": ["a", "b", "c"], "title": ["!", "?", "-"]})
     moved = transfer(pointing, Catalog.from_table(table))
     assert moved.pointing.likeness.words.shape == (3, 0)
     found = moved.pointing.probabilities(Histories.of([[0]])).toarray()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.histories import Histories
-from genrec.data.words import WORD, tfidf_words
+from genrec.data.words import any_word, tfidf_words
 from genrec.evaluation.baselines.recency import Recency, recency_weights
 from genrec.evaluation.baselines.text_graph import nearest_graph
 from genrec.evaluation.ranking import Ranking, rank_chunks
@@ -74,10 +74,8 @@ class TextNeighbors:
         Raises:
             DataError: no text holds a word.
         """
-        if not any(WORD.search(text) for text in texts):
-            raise DataError(
-                "no item text holds a word of two letters or digits: TF-IDF has nothing to compare"
-            )
+        if not any_word(texts):
+            raise DataError("no item text holds a word: TF-IDF has nothing to compare")
         return cls(tfidf_words().fit_transform(texts), config, name)
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:

@@ -223,6 +223,9 @@ class Recommended(Answer):
         None, description="For each of `histories`, in their order."
     )
     dropped: int = Field(0, description="Unknown ids of histories that were left out.")
+    note: str | None = Field(
+        None, description="Only where the query changes nothing: its words fit no item's text."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -231,6 +234,13 @@ class Recommended(Answer):
                     "catalog": _HASH,
                     "recommendations": [_ITEM | {"score": -1.25, "basis": "model"}],
                     "dropped": 0,
+                },
+                {
+                    "catalog": _HASH,
+                    "recommendations": [_ITEM | {"score": -1.25, "basis": "model"}],
+                    "dropped": 0,
+                    "note": "the query 'xyzzy' changes nothing: its words are in no item's text, or in "
+                    "most of them",
                 },
                 {"catalog": _HASH, "results": [{"recommendations": []}], "dropped": 0},
             ]

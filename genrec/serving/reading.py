@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from genrec.common.artifacts import genrec_version
+from genrec.recommender.answer import unmatched_query
+from genrec.recommender.query import clean_query
 from genrec.serving.bodies import (
     Found,
     Health,
@@ -80,7 +83,8 @@ async def recommend(body: Recommend, request: Request) -> Response:
     found = await service.batcher.submit(recommend_work(body, histories, snapshot))
     # `asdict` copies deeply, which takes longer than the search's share of a request.
     lists = [[item.facts() for item in items] for items in found]
-    return _answer("recommendations", lists, body.history is not None, dropped, snapshot)
+    facts = {"dropped": dropped} | await _note(body, lists, snapshot)
+    return _answer("recommendations", lists, body.history is not None, facts, snapshot)
 
 
 @reading.post(
@@ -99,7 +103,7 @@ async def titles(body: Titles, request: Request) -> Response:
     tell(request, catalog=snapshot.catalog, histories=len(histories))
     found = await service.batcher.submit(titles_work(body, histories, snapshot))
     lists = [[asdict(title) for title in written] for written in found]
-    return _answer("titles", lists, body.history is not None, dropped, snapshot)
+    return _answer("titles", lists, body.history is not None, {"dropped": dropped}, snapshot)
 
 
 @reading.get(
@@ -186,9 +190,25 @@ def _now(request: Request) -> tuple[Service, Snapshot]:
     return service, service.shelf.current
 
 
+async def _note(
+    body: Recommend, lists: list[list[dict[str, Any]]], snapshot: Snapshot
+) -> dict[str, str]:
+    """Say that a query changed nothing; what an item came from tells most that did."""
+    told = any("query" in item["basis"] for items in lists for item in items)
+    if body.query is None or told:
+        return {}
+    query = clean_query(body.query)
+    note = await to_thread(unmatched_query, snapshot.recommender, query)
+    return {"note": note} if note else {}
+
+
 def _answer(
-    name: str, lists: list[list[dict[str, Any]]], one: bool, dropped: int, snapshot: Snapshot
+    name: str,
+    lists: list[list[dict[str, Any]]],
+    one: bool,
+    facts: dict[str, Any],
+    snapshot: Snapshot,
 ) -> Response:
-    """One user's list under its name, or those of many under ``results``."""
+    """One user's list under its name, or those of many under ``results``; and facts of them all."""
     answer = {name: lists[0]} if one else {"results": [{name: entries} for entries in lists]}
-    return JSONResponse({"catalog": snapshot.catalog, **answer, "dropped": dropped})
+    return JSONResponse({"catalog": snapshot.catalog, **answer, **facts})

@@ -199,6 +199,18 @@ def test_the_history_is_changed_by_keyboard(page, recommender):
     page.get_by_text("for a history of 1 item").wait_for()
 
 
+def test_a_query_that_changes_nothing_is_said(page):
+    page.fill("#query", "xyzzy")
+    page.click("#options button")
+    page.locator("#recommend-status", has_text="But the query 'xyzzy' changes nothing").wait_for()
+    page.fill("#query", "tent")
+    page.click("#options button")
+    page.locator("#recommended", has_text="Tent").wait_for()
+    page.wait_for_function(
+        "() => !document.querySelector('#recommend-status').textContent.includes('But')"
+    )
+
+
 def test_errors_and_missing_titles_are_said_in_words(page):
     page.fill("#where", "prise<20")
     page.click("#options button")

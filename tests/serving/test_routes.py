@@ -55,6 +55,14 @@ def test_many_histories_are_one_search(client, recommender, histories, options):
     assert "recommendations" not in answer
 
 
+@pytest.mark.parametrize("histories", [{"history": ["P0001"]}, {"histories": [[], ["P0001"]]}])
+def test_a_query_that_changes_nothing_is_said(client, histories):
+    note = client.post("/recommend", json=histories | {"query": " xyzzy "}).json()["note"]
+    assert note.startswith("the query 'xyzzy' changes nothing")
+    for body in ({}, {"query": "tent"}, {"query": "tent", "allow": []}):
+        assert "note" not in client.post("/recommend", json=histories | body).json()
+
+
 def test_every_answer_names_the_catalog(client, recommender):
     name = catalog_hash(recommender)
     assert len(name) == 16

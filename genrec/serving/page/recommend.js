@@ -29,10 +29,11 @@ export function startRecommend() {
 
 async function find(signal) {
   const history = historyItems();
-  const { recommendations } = await ask("recommend", { body: wanted(), signal });
+  const { recommendations, note } = await ask("recommend", { body: wanted(), signal });
   const ids = await semanticIds([...history, ...recommendations].map((item) => item.item_id));
   const past = history.map((item, place) => ({ item, codes: ids[place] }));
-  return { past, found: recommendations.map((item, place) => ({ item, codes: ids[history.length + place] })) };
+  const found = recommendations.map((item, place) => ({ item, codes: ids[history.length + place] }));
+  return { past, found, note };
 }
 
 function wanted() {
@@ -44,8 +45,8 @@ function wanted() {
   return query ? { ...body, query } : body;
 }
 
-function show({ past, found }) {
-  byId("recommend-status").textContent = words(found, past);
+function show({ past, found, note }) {
+  byId("recommend-status").textContent = [words(found, past), note].filter(Boolean).join(". But ");
   byId("recommended").replaceChildren(...found.map(({ item, codes }) => {
     const small = `${item.item_id} · score ${item.score.toFixed(2)} · ${BASES[item.basis] ?? item.basis}`;
     return row(item, small, addButton(item), reasons(item), evidence(codes, past));

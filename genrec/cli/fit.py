@@ -147,10 +147,12 @@ def _fit_one(
     out: Path,
     options: dict[str, bool],
 ) -> None:
+    from genrec.data.item_text import describe_texts
     from genrec.fitting.fit import fit_folder
     from genrec.generative_recommender import GenerativeRecommender
 
     catalog, log = read_shop(items, interactions, columns)
+    log_lines(describe_texts(catalog.table, settings.template))
     fit_folder(GenerativeRecommender, catalog, log, settings, out, **options)
     log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])
 
@@ -163,12 +165,15 @@ def _fit_several(
     out: Path,
     options: dict[str, bool],
 ) -> None:
+    from genrec.data.item_text import describe_texts
     from genrec.fitting.together import Shop, fit_together, shared_settings
     from genrec.generative_recommender import GenerativeRecommender
 
     settings = shared_settings(settings)
     named = zip(shop_names([items for items, _ in pairs], names), pairs, strict=True)
     shops = {name: Shop(*read_shop(*pair, columns)) for name, pair in named}
+    for name, shop in shops.items():
+        log_lines([f"{name}:", *describe_texts(shop.catalog.table, settings.template)])
     fit_together(GenerativeRecommender, shops, settings, out, **options)
     some = out / next(iter(shops))
     log_lines(

@@ -17,9 +17,11 @@ from genrec.common.config import Settings
 from genrec.common.errors import DataError, InputError
 from genrec.data.attributes import Attribute
 from genrec.data.conditions import Condition
-from genrec.data.item_text import ItemTemplate, field_texts, render
+from genrec.data.item_text import FIRST_FIELDS, ItemTemplate, field_texts, render
 from genrec.data.list_columns import find_list_columns, separator_of, split_value
 from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
+from genrec.data.text_columns import find_wordless, wordless_columns
+from genrec.data.title_column import ask_for_title
 from genrec.data.values import Place, as_ids
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class CatalogColumns(Settings):
     item_id: str = "item_id"
     """Column of the items' ids; every row needs one."""
     title: str = "title"
-    """Column of the titles; it may have gaps, and one called ``title`` may be absent."""
+    """Column of the titles; it may have gaps, or be absent if it is called ``title``; empty for none."""
     lists: dict[str, str] = Field(default_factory=dict)
     """Text columns that hold lists, each with its separator, ``[]`` for lists as JSON and Python write them,
     or ``no`` for single values; of the others the values decide."""
@@ -72,6 +74,8 @@ class Catalog:
         """
         columns = columns or CatalogColumns()
         table, name = read_table(source, texts=(columns.item_id, columns.title))
+        if columns.title == "title":
+            ask_for_title(table.column_names, name)
         return cls.from_table(table, columns, source=name)
 
     @classmethod
@@ -90,7 +94,8 @@ class Catalog:
         rows, table = table.num_rows, table.take(kept)
         dropped = {"identical row": rows - len(kept)} if len(kept) < rows else {}
         table, lists = find_list_columns(table, columns.lists)
-        notes = (*_notes(table), *lists)
+        table = find_wordless(table, always=FIRST_FIELDS)
+        notes = (*_notes(table), *([lists] if lists else []))
         return cls(table, ReadReport(source, rows, len(kept), dropped, notes))
 
     def write(self, path: str | Path) -> None:
@@ -254,7 +259,7 @@ def _named(table: pa.Table, columns: CatalogColumns, source: str) -> pa.Table:
 
     rows = Rows(source, tuple(table.column_names), iter(()))
     rows.require(columns.item_id, "item_id")
-    if columns.title != "title":
+    if columns.title not in ("title", ""):
         rows.require(columns.title, "title")
     for ours, theirs in (("item_id", columns.item_id), ("title", columns.title)):
         if ours != theirs and ours in table.column_names:
@@ -308,6 +313,9 @@ def _notes(table: pa.Table) -> tuple[str, ...]:
         notes.append(f"no item has a title{nearest('title', table.column_names[2:])}")
     elif missing:
         notes.append(f"{missing:,} of {table.num_rows:,} items have no title")
+    if wordless := wordless_columns(table):
+        kinds = ", ".join(f"{name} ({kind})" for name, kind in wordless.items())
+        notes.append(f"not in the items' texts: {kinds}; template.fields takes what it names")
     if missing and (empty := render(table, ItemTemplate()).count("")):
         notes.append(f"{empty:,} of {table.num_rows:,} items have no text at all")
     return tuple(notes)

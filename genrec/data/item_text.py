@@ -9,19 +9,31 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.readers import nearest
 from genrec.data.text_cleaning import TextCleaning
+from genrec.data.text_columns import wordless_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MISSING_WORDS", "ItemTemplate", "field_texts", "render", "split_categories"]
+__all__ = [
+    "FIRST_FIELDS",
+    "MISSING_WORDS",
+    "ItemTemplate",
+    "describe_texts",
+    "field_texts",
+    "render",
+    "split_categories",
+]
 
-_FIRST_FIELDS = ("title", "brand", "categories", "description", "price")
+FIRST_FIELDS = ("title", "brand", "categories", "description", "price")
+_DESCRIBED, _NAMED, _SHOWN = 1000, 6, 160
+"""Items whose texts are measured, columns named, and characters shown of a text."""
 MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>", "nat"})
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
@@ -31,7 +43,7 @@ class ItemTemplate(Settings):
 
     fields: tuple[str, ...] | None = None
     """Columns in the order of the text; None takes title, brand, categories, description and price
-    where present, then every other column in file order."""
+    where present, then every other column in file order that holds words (`genrec.data.text_columns`)."""
     max_field_chars: int = Field(300, ge=1)
     """Characters kept of one field, cut between words where possible."""
     max_chars: int = Field(1000, ge=1)
@@ -39,15 +51,17 @@ class ItemTemplate(Settings):
     cleaning: TextCleaning = TextCleaning()
     """What is taken out of each field first."""
 
-    def choose(self, columns: Sequence[str]) -> list[str]:
-        """Return the fields to use, given a catalog's columns.
+    def choose(self, table: pa.Table) -> list[str]:
+        """Return the fields to use, given a catalog's table.
 
         Raises:
             DataError: a field named in the settings is not a column.
         """
+        columns = table.column_names
         if self.fields is None:
-            first = [name for name in _FIRST_FIELDS if name in columns]
-            return first + [name for name in columns if name not in (*first, "item_id")]
+            first = [name for name in FIRST_FIELDS if name in columns]
+            others = (*first, "item_id", *wordless_columns(table))
+            return first + [name for name in columns if name not in others]
         for name in self.fields:
             if name not in columns:
                 message = (
@@ -59,13 +73,31 @@ class ItemTemplate(Settings):
 
 def render(table: pa.Table, template: ItemTemplate) -> list[str]:
     """Return one text per row: ``Title. brand: X. categories: A, B``; "" if it has no text."""
-    fields = template.choose(table.column_names)
+    fields = template.choose(table)
     columns = [
         field_texts(table, name, template.max_field_chars, template.cleaning) for name in fields
     ]
     labels = ["" if name == "title" else f"{name}: " for name in fields]
     rows = zip(*columns, strict=True) if columns else ([] for _ in range(table.num_rows))
     return [_join(labels, row, template.max_chars) for row in rows]
+
+
+def describe_texts(table: pa.Table, template: ItemTemplate) -> list[str]:
+    """Say what items' texts are made of, in a few lines: how much each column gives, and three of them."""
+    size = table.num_rows
+    spread = table.take(np.unique(np.linspace(0, size - 1, min(size, _DESCRIBED)).astype(int)))
+    fields = template.choose(spread)
+    given = {
+        name: sum(map(len, field_texts(spread, name, template.max_field_chars, template.cleaning)))
+        for name in fields
+    }
+    most = sorted(filter(given.get, fields), key=lambda name: -given[name])
+    total = sum(given.values()) or 1
+    shares = [f"{name} {given[name] / total:.0%}" for name in most[:_NAMED]]
+    rest = [f"{len(most) - _NAMED} more columns"] if len(most) > _NAMED else []
+    lines = [f"item texts: {', '.join([*shares, *rest]) or 'none, their ids stand for them'}"]
+    texts = render(spread.take(sorted({0, len(spread) // 2, len(spread) - 1})), template)
+    return lines + [f"  {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}" for text in texts]
 
 
 def field_texts(

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from genrec.common.errors import InputError
-from genrec.data.item_text import MISSING_WORDS
 from genrec.data.readers import nearest
 from genrec.data.values import is_text, trimmed
 
@@ -38,6 +37,8 @@ LITERAL, WHOLE = "[]", "no"
 _KEY = b"genrec.lists"
 _SEPARATORS = ("|", ";")
 _ALWAYS = {"categories": "|"}
+_NAMED = 6
+"""Columns that a sentence names."""
 _LONGEST, _MOST_WORDS = 60, 6
 """Of an element, in characters and words: more is prose, in which such a sign separates nothing."""
 _SHORT = 0.95
@@ -56,7 +57,7 @@ def list_columns(table: pa.Table) -> dict[str, str]:
     return dict(json.loads((table.schema.metadata or {}).get(_KEY, b"{}")))
 
 
-def find_list_columns(table: pa.Table, stated: Mapping[str, str]) -> tuple[pa.Table, list[str]]:
+def find_list_columns(table: pa.Table, stated: Mapping[str, str]) -> tuple[pa.Table, str | None]:
     """Put on record which text columns hold lists.
 
     Args:
@@ -64,23 +65,22 @@ def find_list_columns(table: pa.Table, stated: Mapping[str, str]) -> tuple[pa.Ta
         stated: column -> separator, `LITERAL` or `WHOLE`, where the user knows better.
 
     Returns:
-        The same table with the record, and a sentence for each column that holds lists.
+        The same table with the record, and a sentence on the columns that hold lists, if any does.
 
     Raises:
         InputError: a stated column is not in the table, or is none of text.
     """
     known = table.schema.metadata or {}
     found = list_columns(table) | _checked(table, stated)
-    notes = []
     for field in table.schema:
         name = field.name
         if name in ("item_id", "title") or not is_text(field.type):
             continue
         if _KEY not in known and name not in found and (separator := _told(table, name)):
             found[name] = separator
-        if found.get(name, WHOLE) not in (WHOLE, _ALWAYS.get(name)):
-            notes.append(_note(table, name, found[name]))
-    return table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()}), notes
+    recorded = table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()})
+    split = {name: sign for name, sign in found.items() if sign not in (WHOLE, _ALWAYS.get(name))}
+    return recorded, _note(split) if split else None
 
 
 def with_lists_of(table: pa.Table, *tables: pa.Table) -> pa.Table:
@@ -166,7 +166,7 @@ def _told(table: pa.Table, name: str) -> str | None:
         if len(several) and _separates(values, several, separator):
             return separator
     opens = values.filter(pc.match_substring_regex(values, OPENS)).unique()
-    literal = any(literal_list(text) is not None for text in opens.to_pylist())
+    literal = any(map(literal_list, opens.to_pylist()))
     return LITERAL if literal else None
 
 
@@ -194,14 +194,13 @@ def _separates(values: pa.Array, several: pa.Array, separator: str) -> bool:
     return bool(pc.mean(pc.is_in(elements, value_set=often)).as_py() >= _SHARED)
 
 
-def _note(table: pa.Table, name: str, separator: str) -> str:
-    values = table[name].drop_null().unique().slice(0, 10_000).to_pylist()
-    example = next((v for v in values if len(split_value(v, separator)) > 1), None)
-    if example is None:
-        example = next((v for v in values if v.strip().lower() not in MISSING_WORDS), "")
-    found = ", ".join(map(repr, split_value(example, separator)[:4]))
-    short = example if len(example) <= 60 else f"{example[:60]}…"
+def _note(found: dict[str, str]) -> str:
+    told = [
+        name + (f" (at {separator!r})" if separator != LITERAL else "")
+        for name, separator in found.items()
+    ]
+    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
     return (
-        f"{name} holds lists: {short!r} is read as {found}; --list-column {name}={WHOLE} if it is one "
-        "value"
+        f"read as lists: {', '.join(told[:_NAMED])}{more}; --list-column {next(iter(found))}={WHOLE} for "
+        "single values"
     )

@@ -100,7 +100,7 @@ class ItemWords:
 
     def _preference(self, item: int, generator: np.random.Generator) -> str:
         """One attribute of the item, or two words of its title where it has none."""
-        fields = self.template.choose(self.catalog.table.column_names)
+        fields = self.template.choose(self.catalog.table)
         named = [(name, self.of(name, item, generator)) for name in fields if name not in _PROSE]
         if choices := [f"{name}: {words}" for name, words in named if words]:
             return choices[int(generator.integers(len(choices)))]

@@ -14,6 +14,7 @@ from genrec.common.errors import InputError, RecommenderError
 from genrec.common.manifest import read_manifest
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
+from genrec.data.text_columns import with_every_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def read_items(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]
 
     with _reading(path):
         table = pq.read_table(path)
-        catalog = Catalog.from_table(table.drop_columns(["semantic_id"]))
+        catalog = Catalog.from_table(with_every_column(table.drop_columns(["semantic_id"])))
         return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
 
 

@@ -234,7 +234,7 @@ def _texts(catalog: Catalog, settings: FitSettings) -> list[str]:
     """The items' texts; where the template takes every column, the paths of images are none."""
     template, images = settings.template, settings.encoder.image_column
     if template.fields is None and images is not None:
-        fields = template.choose(catalog.table.column_names)
+        fields = template.choose(catalog.table)
         template = template.replace(fields=[name for name in fields if name != images])
     return catalog.texts(template)
 

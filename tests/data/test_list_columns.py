@@ -48,8 +48,8 @@ def test_an_element_of_a_list_is_found_and_kept_out(tmp_path, values, wanted, in
     assert not kept_out & set(inside)
     held = {i for i, value in enumerate(values) if value not in ("", "[]")}
     assert kept_out == held - set(inside)
-    [note] = [line for line in catalog.report.lines() if "holds lists" in line]
-    assert note.startswith("tags holds lists: ")
+    [note] = [line for line in catalog.report.lines() if "lists" in line]
+    assert note.startswith("read as lists: tags")
     assert "--list-column tags=no" in note
 
 
@@ -70,7 +70,7 @@ def test_an_element_of_a_list_is_found_and_kept_out(tmp_path, values, wanted, in
 )
 def test_prose_and_single_values_stay_whole(tmp_path, values):
     catalog = Catalog.read(written(tmp_path, values))
-    assert not any("holds lists" in line for line in catalog.report.lines())
+    assert not any("lists" in line for line in catalog.report.lines())
     assert len(set(catalog.labels("tags").tolist())) == len(values)
 
 
@@ -94,7 +94,7 @@ def test_the_user_overrules_what_the_values_tell(tmp_path):
     path = written(tmp_path, ["red|blue", "red", "red, green"])
     whole = Catalog.read(path, CatalogColumns(lists={"tags": "no"}))
     assert whole.where(["tags!=blue"]).tolist() == [0, 1, 2]
-    assert not any("holds lists" in line for line in whole.report.lines())
+    assert not any("lists" in line for line in whole.report.lines())
     commas = Catalog.read(path, CatalogColumns(lists={"tags": ","}))
     assert commas.where(["tags=green"]).tolist() == [2]
     literal = Catalog.read(path, CatalogColumns(lists={"tags": "[]"}))

@@ -116,6 +116,8 @@ def literal_list(text: str) -> list[str] | None:
         return _flat(json.loads(text))
     except ValueError:
         pass
+    except RecursionError:  # nested by the thousand: no list of values
+        return None
     if re.sub(r"[\s,]+", "", _ELEMENT.sub("", text)).strip("[](){}"):
         return None
     return [_unquoted(element) for element in _ELEMENT.findall(text)]

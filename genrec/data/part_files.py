@@ -39,13 +39,15 @@ def parquet_rows(
     import pyarrow as pa
 
     schemas = []
+    record: dict[bytes, bytes] = {}
     for part in parts:
         with _parquet(part) as file:
+            record = record or _own_record(file.schema_arrow)
             schema = plain_schema(file.schema_arrow.remove_metadata(), part.name)
             schemas.append(_placed(schema, part))
     whole = _joined(schemas, parts)
     wanted = [name for name in whole.names if columns is None or name in columns]
-    target = pa.schema([whole.field(name) for name in wanted])
+    target = pa.schema([whole.field(name) for name in wanted], metadata=record)
 
     def batches() -> Iterator[pa.Table]:
         for part in parts:
@@ -172,6 +174,12 @@ def _own_copy(part: Part) -> Iterator[Path]:
             named.source, named.row, named.column = part.name, error.row, error.column
             named.value = error.value
             raise named from None
+
+
+def _own_record(schema: pa.Schema) -> dict[bytes, bytes]:
+    """What a catalog that was written here says of its columns (see `genrec.data.list_columns`)."""
+    known = schema.metadata or {}
+    return {key: value for key, value in known.items() if key.startswith(b"genrec.")}
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def test_equal_settings_are_no_change(warm):
         ({"prompts": {"titles": 2}}, {"renderer"}),
         ({"template": {"max_chars": 50}}, {"renderer", "memory", "query_words"}),
     ],
-    ids=lambda value: ", ".join(value),
+    ids=lambda value: ", ".join(sorted(value)),
 )
 def test_a_setting_drops_what_is_made_of_it(warm, change, dropped):
     settings = type(warm.settings).model_validate(_merged(warm.settings.model_dump(), change))

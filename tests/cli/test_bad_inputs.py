@@ -59,8 +59,9 @@ BAD = {
         ("item.csv: no such file", "did you mean 'items.csv'?"),
     ),
     "no log file": Bad(FIT.replace("log.csv", "clicks.tsv"), ("clicks.tsv: no such file",)),
-    "a folder for a file": Bad(
-        FIT.replace("items.csv", "."), ("a folder; name one file in it: items.csv, log.csv",)
+    "a folder of both files": Bad(
+        FIT.replace("items.csv", "."),
+        ("log.csv: its header is user_id, item_id, timestamp", "name those of one table by a glob"),
     ),
     "unknown ending": Bad(
         FIT.replace("items.csv", "items.xls"), ("items.xls", "use .csv, .tsv"), {"items.xls": "x"}

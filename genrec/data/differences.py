@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["differing"]
 
-_NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?$"
 """A number in words. ``007`` is none: a leading zero belongs to a code, which ``7`` is not."""
 _BLOCK = 65_536
 """Rows of a nested column that are Python objects at once."""
@@ -81,7 +81,7 @@ def _numbers_differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> NDArray[np.
 
     words = [pc.utf8_trim_whitespace(column) for column in (one, other)]
     numbers = pc.and_(*(pc.match_substring_regex(text, _NUMBER) for text in words))
-    shortest = [pc.replace_substring_regex(text, r"^\+|\.0+$", "") for text in words]
+    shortest = [pc.replace_substring_regex(text, r"^\+|\.0*$", "") for text in words]
     shortest = [pc.replace_substring_regex(text, r"(\.[0-9]*[1-9])0+$", r"\1") for text in shortest]
     same = pc.and_(numbers, pc.equal(*shortest))
     return np.asarray(pc.invert(pc.fill_null(same, False)))

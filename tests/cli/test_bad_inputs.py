@@ -437,6 +437,25 @@ BAD = {
         ("fitted without vectors of your own",),
         {"v.npy": npy([[1.0]] * 5)},
     ),
+    "a feed with another column": Bad(
+        "items update {rec} --items n.csv",
+        ("n.csv, column 'prices'", "no such column; did you mean 'price'?"),
+        {"n.csv": "item_id,prices\nP0001,3\n"},
+    ),
+    "a feed with a price in words": Bad(
+        "items update {rec} --items n.csv",
+        ("n.csv, column 'price'", "the catalog holds double there"),
+        {"n.csv": "item_id,price\nP0001,$3\n"},
+    ),
+    "a feed of other items": Bad(
+        "items update {rec} --items n.csv --remove-missing",
+        ("n.csv, column 'item_id', value 'x'", "all would be removed"),
+        {"n.csv": "item_id,price\nx,3\n"},
+    ),
+    "a dry run that is to write": Bad(
+        "items update {rec} --items items.csv --dry-run --out runs/new",
+        ("--dry-run writes nothing: leave --out out",),
+    ),
     "an unknown item to remove": Bad(
         "items remove {rec} --ids P0001,P0002x",
         ("'P0002x'", "item id 2 of 2 is not in the catalog", "similar ids: 'P0002'"),

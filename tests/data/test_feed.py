@@ -100,6 +100,7 @@ def test_columns_of_lists_stay_so():
         ("1.50", "1.5", False),
         ("2", "2.0", False),
         ("+2.00", " 2", False),
+        ("14.", "14.00", False),
         ("100", "1", True),
         ("1.05", "1.5", True),
         ("007", "7", True),

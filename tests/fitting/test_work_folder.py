@@ -1,9 +1,11 @@
 """The work folder of a run: who goes on in it, when it goes, and that nobody else's is touched."""
 
 import pytest
+from filelock import FileLock, Timeout
 
 from genrec.common.config import Settings
 from genrec.common.errors import InputError
+from genrec.common.locks import lock_path
 from genrec.fitting.work_folder import WorkFolder
 
 
@@ -45,6 +47,30 @@ def test_another_run_is_refused_and_leaves_it_as_it_is(tmp_path, other):
     ):
         work.claim({"data": other.get("data", "a")}, settings)
     assert (path / "vectors").exists()
+
+
+def test_a_run_that_somebody_else_is_at_is_refused_and_left_alone(tmp_path):
+    path = begun(tmp_path / "out")
+    entering = WorkFolder.beside(tmp_path / "out", restart=True)
+    with FileLock(lock_path(tmp_path / "out")):
+        with pytest.raises(InputError, match="out is being written by another process"):
+            WorkFolder.beside(tmp_path / "out")
+        with pytest.raises(InputError, match="out is being written by another process"), entering:
+            pytest.fail("let in")
+    assert (path / "vectors").exists()
+    with WorkFolder.beside(tmp_path / "out") as work:
+        work.claim({"data": "a"}, Run())
+        with pytest.raises(Timeout):
+            FileLock(lock_path(tmp_path / "out"), timeout=0).acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_was_made_since_the_look_is_refused(tmp_path):
+    entering = WorkFolder.beside(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="out exists already"), entering:
+        pytest.fail("let in")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_restart_throws_an_unfinished_run_away_and_nothing_else(tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from genrec.common.artifacts import atomic_folder, require_free, reserved
 from genrec.common.errors import InputError
@@ -94,6 +94,15 @@ def test_who_holds_it_may_come_in_again(tmp_path):
     with only_writer(target), reserved(target), atomic_folder(target) as building:
         assert building.is_dir()
     assert names(tmp_path) == ["shop"]
+
+
+@pytest.mark.parametrize("takes", [only_writer, reserved, atomic_folder])
+def test_it_is_held_to_the_end_of_the_block(tmp_path, takes):
+    lock = FileLock(lock_path(tmp_path / "shop"), timeout=0)
+    with takes(tmp_path / "shop"), pytest.raises(Timeout):
+        lock.acquire()
+    with lock:
+        pass
 
 
 def test_of_launched_processes_the_first_one_holds_it(holder, tmp_path, monkeypatch):

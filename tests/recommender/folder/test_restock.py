@@ -10,9 +10,11 @@ import sys
 import time
 
 import pytest
+from filelock import FileLock, Timeout
 
 from genrec import GenerativeRecommender
 from genrec.common.errors import RecommenderError
+from genrec.common.locks import lock_path
 from genrec.common.manifest import read_manifest
 from genrec.language_model import LanguageModel
 from genrec.recommender.catalog import FittedCatalog
@@ -128,6 +130,25 @@ def test_a_folder_that_someone_else_changes_meanwhile_is_theirs(
     assert "shop was changed by another program meanwhile: try again" in answer.message
     assert len(opened(folder).catalog) == 119
     assert sorted(path.name for path in folder.parent.iterdir()) == ["new.csv", "shop"]
+
+
+def test_nobody_else_changes_what_is_being_read_for_a_change(folder, items, command, monkeypatch):
+    read, tried = FittedCatalog.read, []
+
+    def watched(*arguments):
+        with pytest.raises(Timeout):
+            FileLock(lock_path(folder), timeout=0).acquire()
+        tried.append(arguments)
+        return read(*arguments)
+
+    monkeypatch.setattr(FittedCatalog, "read", watched)
+    for words in (
+        ["add", "--items", items],
+        ["update", "--items", items],
+        ["remove", "--ids", "N1"],
+    ):
+        assert command("items", words[0], folder, *words[1:]).status == 0
+    assert len(tried) == 3
 
 
 def test_a_folder_that_changes_while_it_is_opened_is_not_half_read(folder, monkeypatch):

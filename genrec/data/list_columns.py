@@ -54,6 +54,11 @@ OPENS = r"""^(\[|[({]\s*['"])"""
 
 def list_columns(table: pa.Table) -> dict[str, str]:
     """What was found when a catalog was read: column -> separator, `LITERAL` or `WHOLE`."""
+    return {name: sign for name, sign in _record(table).items() if sign is not None}
+
+
+def _record(table: pa.Table) -> dict[str, str | None]:
+    """The same with None for columns that were looked at, and hold no lists."""
     return dict(json.loads((table.schema.metadata or {}).get(_KEY, b"{}")))
 
 
@@ -70,26 +75,33 @@ def find_list_columns(table: pa.Table, stated: Mapping[str, str]) -> tuple[pa.Ta
     Raises:
         InputError: a stated column is not in the table, or is none of text.
     """
-    known = table.schema.metadata or {}
-    found = list_columns(table) | _checked(table, stated)
+    found = _record(table) | _checked(table, stated)
     for field in table.schema:
         name = field.name
         if name in ("item_id", "title") or not is_text(field.type):
             continue
-        if _KEY not in known and name not in found and (separator := _told(table, name)):
-            found[name] = separator
-    recorded = table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()})
-    split = {name: sign for name, sign in found.items() if sign not in (WHOLE, _ALWAYS.get(name))}
+        if name not in found:
+            found[name] = _told(table, name)
+    recorded = _recorded(table, found)
+    split = {
+        name: sign
+        for name, sign in list_columns(recorded).items()
+        if sign not in (WHOLE, _ALWAYS.get(name))
+    }
     return recorded, _note(split) if split else None
+
+
+def _recorded(table: pa.Table, found: dict[str, str | None]) -> pa.Table:
+    known = table.schema.metadata or {}
+    return table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()})
 
 
 def with_lists_of(table: pa.Table, *tables: pa.Table) -> pa.Table:
     """The same table with what was found in others; what an earlier one says holds."""
-    found: dict[str, str] = {}
+    found = _record(tables[0])
     for other in reversed(tables):
         found |= list_columns(other)
-    known = tables[0].schema.metadata or {}
-    return table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()})
+    return _recorded(table.replace_schema_metadata(tables[0].schema.metadata), found)
 
 
 def separator_of(table: pa.Table, name: str) -> str:

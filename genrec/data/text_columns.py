@@ -41,6 +41,11 @@ _ID_NAME = re.compile(
 
 def wordless_columns(table: pa.Table) -> dict[str, str]:
     """What was found when a catalog was read: column -> what it holds instead of words."""
+    return {name: kind for name, kind in _record(table).items() if kind is not None}
+
+
+def _record(table: pa.Table) -> dict[str, str | None]:
+    """The same with None for columns that were looked at, and hold words."""
     return dict(json.loads((table.schema.metadata or {}).get(_KEY, b"{}")))
 
 
@@ -51,19 +56,17 @@ def find_wordless(table: pa.Table, always: Sequence[str]) -> pa.Table:
         table: of a catalog.
         always: columns that hold words whatever their values are.
     """
-    if _KEY in (table.schema.metadata or {}):
-        return table
-    names = [name for name in table.column_names if name not in (*always, "item_id")]
-    told = {name: kind for name in names if (kind := _told(table[name], name))}
-    return _recorded(table, told)
+    known = _record(table)
+    names = [name for name in table.column_names if name not in (*always, *known, "item_id")]
+    return _recorded(table, known | {name: _told(table[name], name) for name in names})
 
 
 def with_every_column(table: pa.Table) -> pa.Table:
     """A table that was written before there was a record: all its columns are in the texts."""
-    return table if _KEY in (table.schema.metadata or {}) else _recorded(table, {})
+    return _recorded(table, dict.fromkeys(table.column_names) | _record(table))
 
 
-def _recorded(table: pa.Table, found: dict[str, str]) -> pa.Table:
+def _recorded(table: pa.Table, found: dict[str, str | None]) -> pa.Table:
     known = table.schema.metadata or {}
     return table.replace_schema_metadata({**known, _KEY: json.dumps(found).encode()})
 

@@ -202,6 +202,29 @@ def test_items_that_are_no_catalog_are_refused(recommender, make_app, items, say
         assert client.get("/health").json()["snapshot"] == 1
 
 
+def test_a_served_catalog_splits_lists_and_refuses_what_spoils_a_column(recommender, make_app):
+    table, N = recommender.catalog.table, len(recommender.catalog)
+    table = table.append_column("weight", pa.array([f"{i}.5" for i in range(N)]))
+    table = table.append_column(
+        "tags", pa.array(["new|adult" if i % 2 else "new" for i in range(N)])
+    )
+    shop = recommender.changed(catalog=Catalog.from_table(table))
+    with TestClient(make_app(shop, tokens=[TOKEN]), headers=BEARER) as client:
+        body = {"history": [], "k": N, "where": ["tags!=adult", "weight<50"]}
+        for _ in range(2):
+            found = client.post("/recommend", json=body).json()["recommendations"]
+            even = [
+                item for i, item in enumerate(recommender.catalog.item_ids) if not i % 2 and i < 50
+            ]
+            assert sorted(item["item_id"] for item in found) == sorted(even)
+            new = {"item_id": "N1", "title": "Tent", "weight": "$1.50"}
+            refused = client.post("/items", json={"items": [new]})
+            assert refused.status_code == 422
+            assert all(
+                word in refused.json()["error"] for word in ("'N1'", "weight", "'$1.50'", "number")
+            )
+
+
 def test_the_catalog_lives(recommender, make_app):
     with TestClient(make_app(recommender, tokens=[TOKEN]), headers=BEARER) as client:
         first = client.get("/health").json()["catalog"]

@@ -43,7 +43,7 @@ _LONGEST, _MOST_WORDS = 60, 6
 """Of an element, in characters and words: more is prose, in which such a sign separates nothing."""
 _SHORT = 0.95
 """Elements that are no longer than that, as a share."""
-_SHARED = 0.5
+_SHARED = 0.7
 """Elements that occur elsewhere in the column too, as a share, where white space stands by the separator."""
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -177,7 +177,9 @@ def _told(table: pa.Table, name: str) -> str | None:
     values = trimmed(table[name].combine_chunks()).drop_null()
     for separator in _SEPARATORS:
         several = values.filter(pc.match_substring(values, separator))
-        if len(several) and _separates(values, several, separator):
+        if len(several) and (
+            separator == _ALWAYS.get(name) or _separates(values, several, separator)
+        ):
             return separator
     opens = values.filter(pc.match_substring_regex(values, OPENS)).unique()
     literal = any(map(literal_list, opens.to_pylist()))

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genrec.common.errors import DataError, InputError
-from genrec.data import Catalog, CatalogColumns
+from genrec.data import Catalog, CatalogColumns, Condition
 from genrec.data.joining import join_items
 from genrec.data.list_columns import literal_list
 from genrec.recommender.tables import read_items, write_catalog
@@ -72,6 +74,18 @@ def test_prose_and_single_values_stay_whole(tmp_path, values):
     catalog = Catalog.read(written(tmp_path, values))
     assert not any("lists" in line for line in catalog.report.lines())
     assert len(set(catalog.labels("tags").tolist())) == len(values)
+
+
+@given(st.lists(st.lists(st.text("ab'\"\\ ,|", max_size=4), max_size=3), min_size=1))
+def test_what_python_writes_is_read_back(rows):
+    """By conditions, which read most lists at once, as one by one."""
+    texts = [str(row) for row in rows]
+    assert [literal_list(text) for text in texts] == rows
+    table = pa.table({"item_id": [f"i{i}" for i in range(len(rows))], "tags": texts})
+    catalog = Catalog.from_table(table, CatalogColumns(lists={"tags": "[]"}))
+    for wanted in {element.strip() for row in rows for element in row} - {""}:
+        holds = [i for i, row in enumerate(rows) if wanted in map(str.strip, row)]
+        assert catalog.where([Condition("tags", "=", (wanted,))]).tolist() == holds
 
 
 def test_numbers_in_lists_compare(tmp_path):

@@ -112,6 +112,7 @@ def _cast(items: Catalog, name: str, kind: pa.DataType) -> pa.ChunkedArray:
 
 def _require_alike(old: pa.Table, new: pa.Table, source: str) -> None:
     """Refuse a value after which a column of the catalog could no longer be compared."""
+    new = with_lists_of(new, old)
     for field in old.schema:
         name = field.name
         if always_text(name) or not is_text(field.type) or not len(new):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from genrec.common.errors import DataError, InputError
 from genrec.data import Catalog, CatalogColumns, Condition
-from genrec.data.joining import join_items
+from genrec.data.joining import compare_items, join_items
 from genrec.data.list_columns import literal_list
 from genrec.recommender.tables import read_items, write_catalog
 from genrec.semantic_ids.semantic_ids import SemanticIds
@@ -178,6 +178,14 @@ def test_a_recommender_folder_keeps_how_columns_are_split(tmp_path):
     again, _ = read_items(tmp_path / "catalog.parquet", ids.describe())
     for condition in ("tags=blue", "tags=red|x", "tags!=red"):
         assert again.where([condition]).tolist() == catalog.where([condition]).tolist()
+
+
+def test_a_feed_may_change_lists_of_numbers():
+    catalog = tagged(["a", "b"], ["40|41", "42"])
+    feed = compare_items(catalog, tagged(["a"], ["41|43"]))
+    assert feed.catalog.where(["tags>42"]).tolist() == [0]
+    with pytest.raises(DataError, match="each of the catalog's values is a number"):
+        compare_items(catalog, tagged(["a"], ["41|large"]))
 
 
 @pytest.mark.parametrize("text", ['["a", ["b", null]]', "[1, 2.5]", "[]", '[{"a": 1}]', "[true]"])

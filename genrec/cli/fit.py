@@ -40,7 +40,8 @@ def fit(
     items: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Product table: CSV, TSV, JSON lines or Parquet. Of several, one language model learns all."
+            help="Product table: CSV, TSV, JSON lines or Parquet; a file, folder, glob in quotes or URL. Of "
+            "several, one language model learns all."
         ),
     ] = None,
     settings: Annotated[

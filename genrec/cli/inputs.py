@@ -107,6 +107,14 @@ def read_shop(items: Path, interactions: Path, columns: Columns) -> tuple[Catalo
     return catalog, columns.read_log(interactions, catalog)
 
 
+def _own_name(path: Path) -> str:
+    """What a product table is called: its file, or of a glob the folder that it looks into."""
+    path = path.absolute()
+    while set(path.name) & set("*?["):
+        path = path.parent
+    return path.name.split(".")[0]
+
+
 def shop_names(items: Sequence[Path], names: Sequence[str] | None) -> list[str]:
     """A name for each of several product tables: as given, or the files' own, or their folders'.
 
@@ -118,7 +126,7 @@ def shop_names(items: Sequence[Path], names: Sequence[str] | None) -> list[str]:
         if len(found) != len(items):
             raise InputError(f"give a --name for each --items: {len(found)} for {len(items)}")
     else:
-        found = [path.name.split(".")[0] for path in items]
+        found = [_own_name(path) for path in items]
         if len(set(found)) < len(found):
             found = [path.absolute().parent.name for path in items]
     if len(set(found)) < len(found):

@@ -39,7 +39,12 @@ Out = Annotated[
 )
 def add(
     folder: Folder,
-    items: Annotated[Path, typer.Option(help="New products: CSV, TSV, JSON lines or Parquet.")],
+    items: Annotated[
+        Path,
+        typer.Option(
+            help="New products: CSV, TSV, JSON lines or Parquet; a file, folder, glob or URL."
+        ),
+    ],
     item_id: ItemId = "item_id",
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
     vectors: Annotated[

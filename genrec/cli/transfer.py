@@ -34,7 +34,12 @@ commands = typer.Typer(rich_markup_mode="rich")
 )
 def transfer(
     folder: Folder,
-    items: Annotated[Path, typer.Option(help="New products: CSV, TSV, JSON lines or Parquet.")],
+    items: Annotated[
+        Path,
+        typer.Option(
+            help="New products: CSV, TSV, JSON lines or Parquet; a file, folder, glob or URL."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     interactions: Annotated[
         Path | None,

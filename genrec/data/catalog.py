@@ -19,6 +19,7 @@ from genrec.data.attributes import Attribute
 from genrec.data.conditions import Condition
 from genrec.data.item_text import FIRST_FIELDS, ItemTemplate, field_texts, render
 from genrec.data.list_columns import find_list_columns, separator_of, split_value
+from genrec.data.plain_columns import plain_table
 from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
 from genrec.data.text_columns import find_wordless, wordless_columns
 from genrec.data.title_column import ask_for_title
@@ -59,13 +60,14 @@ class Catalog:
 
     @classmethod
     def read(cls, source: Source, columns: CatalogColumns | None = None) -> Catalog:
-        """Read a catalog from a file, a Hugging Face dataset or an Arrow table.
+        """Read a catalog from files, or from a frame in memory.
 
         Files are CSV, TSV, JSON lines or Parquet. Ids are text whatever the file holds. A row that
-        repeats another one entirely is dropped.
+        repeats another one entirely is dropped; so are columns of row numbers that pandas left over.
 
         Args:
-            source: the table.
+            source: a file, a folder of files, a glob or a URL; a frame of pandas, polars or anything
+                else with ``__arrow_c_stream__``, a list of dicts, a `datasets.Dataset` or a `pyarrow.Table`.
             columns: what its columns are called.
 
         Raises:
@@ -87,7 +89,7 @@ class Catalog:
     ) -> Catalog:
         """Build a catalog from a table in memory; `read` says what is checked."""
         columns = columns or CatalogColumns()
-        table = _named(table, columns, source)
+        table = _named(plain_table(table, source), columns, source)
         place = Place(source, columns.item_id, np.arange(1, table.num_rows + 1))
         table = table.set_column(0, "item_id", as_ids(_combined(table["item_id"]), place))
         kept = _distinct_rows(table, place)

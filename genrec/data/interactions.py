@@ -54,7 +54,7 @@ class Interactions:
         columns: InteractionColumns | None = None,
         policy: LogPolicy | None = None,
     ) -> Interactions:
-        """Read a log from a file, a Hugging Face dataset or an Arrow table.
+        """Read a log from files, or from a frame in memory (see `Catalog.read`).
 
         Files are CSV, TSV, JSON lines or Parquet. Rows are events, or users with a list of items
         each. Files are streamed: 12 bytes an interaction stay in memory, and each user's id; while

@@ -12,6 +12,7 @@ from genrec.common.errors import DataError
 from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
 from genrec.data.differences import differing
+from genrec.data.json_lines import parse_objects
 from genrec.data.list_columns import with_lists_of
 from genrec.data.readers import nearest
 from genrec.data.values import is_text
@@ -102,6 +103,10 @@ def _cast(items: Catalog, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, NotImplementedError):
         if numbers:
             return column
+        if (
+            objects := parse_objects(column, kind)
+        ) is not None:  # of a fit that gave each key a field
+            return objects
         raise DataError(
             f"the catalog holds {kind} there, the new items {column.type}: write the column as in the "
             "file that the recommender was fitted on",

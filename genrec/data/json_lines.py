@@ -134,6 +134,35 @@ def parse_lists(texts: pa.Array) -> pa.Array:
     return column.cast(pa.list_(pa.string()))
 
 
+def parse_objects(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
+    """Parse objects kept as JSON text, or lists of such, into a type that names their keys.
+
+    Returns:
+        The objects; None where one is no JSON, or would lose a key or value in this type.
+    """
+    import pyarrow as pa
+
+    try:
+        values = [_loaded(value) for value in texts.to_pylist()]
+        found = pa.chunked_array([pa.array(values, kind)])
+    except (ValueError, TypeError, RecursionError, pa.ArrowException):
+        return None
+    return found if _told(found.to_pylist()) == _told(values) else None
+
+
+def _loaded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_loaded(part) for part in value]
+    return None if value is None else json.loads(value)
+
+
+def _told(value: Any) -> Any:
+    """What a value says: a key that is missing and one that is null say the same."""
+    if isinstance(value, Mapping):
+        return {key: _told(part) for key, part in value.items() if part is not None}
+    return [_told(part) for part in value] if isinstance(value, list) else value
+
+
 def _not_an_object(source: str, row: int, line: str) -> DataError:
     message = "the line is not a JSON object"
     if row == 1 and line.lstrip().startswith("["):

@@ -38,7 +38,8 @@ def plain_schema(schema: pa.Schema, source: str) -> pa.Schema:
     import pyarrow as pa
 
     require_distinct(schema.names, source)
-    return pa.schema([pa.field(field.name, _plain(field, source)) for field in schema])
+    fields = [field.with_type(_plain(field, source)).with_nullable(True) for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, source: str) -> pa.ChunkedArray:

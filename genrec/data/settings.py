@@ -22,7 +22,7 @@ class DataSettings(Settings):
     """A catalog and its log: either both files, or a shop to make up."""
 
     items: Path | None = None
-    """Product table: CSV, TSV, JSON lines or Parquet."""
+    """Product table: CSV, TSV, JSON lines or Parquet; a file, folder, glob or URL."""
     interactions: Path | None = None
     """Click log, in any of these formats."""
     item_columns: CatalogColumns = CatalogColumns()

@@ -95,7 +95,7 @@ def read_vectors(file: VectorFile, catalog: Catalog) -> tuple[NDArray[np.float16
     source, suffix = str(file.path), file.path.suffix.lower()
     if suffix == ".npy":
         table = _read_npy(file, catalog)
-    elif suffix in (".parquet", ".pq"):
+    elif suffix in (".parquet", ".pq") or file.path.is_dir():
         table = _read_parquet(file)
     else:
         raise DataError("item vectors are read from .parquet and .npy files", source=source)

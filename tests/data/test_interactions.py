@@ -180,6 +180,39 @@ def test_bad_date_is_refused(catalog: Catalog, bad: str) -> None:
         read(catalog, user_id=["a"] * 2, item_id=["B"] * 2, timestamp=["2024-01-01", bad])
 
 
+ODD_TIMES = {
+    "struct": pa.array([{"date": 1}]),
+    "list": pa.array([[1, 2]]),
+    "map": pa.array([[("date", 1)]], pa.map_(pa.string(), pa.int64())),
+    "nothing": pa.nulls(1),
+}
+
+
+@pytest.mark.parametrize("kind", list(ODD_TIMES))
+@pytest.mark.parametrize("column", ["timestamp", "rating"])
+def test_a_number_of_another_type_is_refused(catalog: Catalog, kind: str, column: str) -> None:
+    log = pa.table({"user_id": ["u"], "item_id": catalog.item_ids[:1], column: ODD_TIMES[kind]})
+    message = rf"pyarrow\.Table, row 1, column '{column}'.*the {column} must be a number"
+    with pytest.raises(DataError, match=message):
+        Interactions.read(
+            log, catalog=catalog, policy=LogPolicy(min_rating=0 if column == "rating" else None)
+        )
+
+
+@pytest.mark.parametrize("kind", ["string_view", "dictionary", "run-end-encoded"])
+def test_times_of_odd_layout(catalog: Catalog, kind: str) -> None:
+    import pyarrow.compute as pc
+
+    times = pa.array(["2024-01-02", "2024-01-01"])
+    laid_out = {
+        "string_view": lambda: times.cast(pa.string_view()),
+        "dictionary": times.dictionary_encode,
+        "run-end-encoded": lambda: pc.run_end_encode(times),
+    }[kind]()
+    log = pa.table({"user_id": ["u", "u"], "item_id": catalog.item_ids[:2], "timestamp": laid_out})
+    assert Interactions.read(log, catalog=catalog).histories.items.tolist() == [1, 0]
+
+
 def test_unknown_items(catalog: Catalog) -> None:
     columns = {"user_id": ["a", "b", "a", "c"], "item_id": ["B", "X", "0013", "X"]}
     with pytest.raises(DataError, match=r"3 of 4 interactions.*--unknown-items drop") as error:

@@ -65,3 +65,21 @@ def test_a_column_that_was_empty_so_far_may_be_filled():
 def test_what_does_not_fit_is_named(catalog, columns, says):
     with pytest.raises(DataError, match=says):
         join_items(catalog, catalog_of(**({"item_id": ["c"], "title": ["Cup"]} | columns)))
+
+
+def test_objects_join_a_catalog_that_has_a_field_for_each_key() -> None:
+    import pyarrow as pa
+
+    kind = pa.struct([("Brand", pa.string()), ("size", pa.list_(pa.uint64()))])
+    old = pa.table(
+        {"item_id": ["a"], "d": pa.array([{"Brand": "x", "size": [1]}], kind), "l": [[{"k": 1}]]}
+    )
+    catalog = Catalog.from_table(old)
+    new = Catalog.read([{"item_id": "b", "d": {"size": [2]}, "l": [{"k": 2}]}, {"item_id": "c"}])
+    joined = join_items(catalog, new)
+    assert joined.new.table["d"].to_pylist() == [{"Brand": None, "size": [2]}, None]
+    assert joined.new.table["l"].to_pylist() == [[{"k": 2}], None]
+    assert joined.new.texts()[0] == "d: size: 2. l: k: 2"
+    for odd in ({"brand": "y"}, {"size": "large"}, {"Brand": {"deep": 1}}):
+        with pytest.raises(DataError, match="the catalog holds struct"):
+            join_items(catalog, Catalog.read([{"item_id": "b", "d": odd}]))

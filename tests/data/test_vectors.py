@@ -99,6 +99,56 @@ def test_missing_items_get_zeros_and_unknown_ids_are_counted(catalog):
     ]
 
 
+MARK = "\ufeff"
+IDS_BESIDE = {
+    "a mark at the start": ("v.ids.txt", MARK + "a\nb\nc\nd\n"),
+    "a mark, no last line end": ("v.ids.txt", MARK + "a\nb\nc\nd"),
+    "as Windows writes it": ("v.ids.txt", MARK + "a\r\nb\r\nc\r\nd\r\n"),
+    "a mark before JSON": ("v.ids.json", MARK + '["a", "b", "c", "d"]'),
+    "as a Mac wrote it": ("v.ids.txt", "a\rb\rc\rd\r"),
+}
+
+
+@pytest.mark.parametrize("kind", list(IDS_BESIDE))
+def test_no_id_beside_vectors_is_lost(kind, catalog):
+    name, text = IDS_BESIDE[kind]
+    Path(name).write_bytes(text.encode())
+    vectors, report = read_vectors(npy(), catalog)
+    np.testing.assert_allclose(vectors, UNIT, atol=1e-3)
+    assert (report.rows, report.kept, report.notes) == (4, 4, ())
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0b", "\x1c"])
+def test_an_id_may_hold_what_unicode_calls_a_line_end(mark):
+    items = Catalog.from_table(pa.table({"item_id": ["a", f"b{mark}c", "d", "e"]}))
+    Path("v.ids.txt").write_text(f"a\nb{mark}c\nd\ne\n", encoding="utf-8")
+    assert read_vectors(npy(), items)[1].kept == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["__index_level_0__", "__index_level_1__", "Unnamed: 0", "Unnamed: 0.1"]
+)
+def test_row_numbers_of_pandas_are_no_dimension(name, catalog):
+    columns = {"x": ROWS[:, 0], "y": ROWS[:, 1], "z": ROWS[:, 2], name: [900, 901, 902, 903]}
+    np.testing.assert_allclose(read_vectors(parquet(**columns), catalog)[0], UNIT, atol=1e-3)
+    lists_beside = parquet(v=lists(ROWS), **{name: [[9]] * 4})
+    np.testing.assert_allclose(read_vectors(lists_beside, catalog)[0], UNIT, atol=1e-3)
+    pq.write_table(pa.table({name: IDS, "v": lists(ROWS)}), "v.parquet")
+    named = VectorFile(path=Path("v.parquet"), item_id=name)
+    assert read_vectors(named, catalog)[1].kept == 4
+
+
+def test_vectors_in_a_folder_of_parts(catalog):
+    for name, rows in (("0", slice(0, 2)), ("1", slice(2, 4))):
+        Path("v").mkdir(exist_ok=True)
+        parquet(f"v/{name}.parquet", ids=IDS[rows], v=lists(ROWS[rows]))
+    Path("v/_SUCCESS").touch()
+    for path in ("v", "v/*.parquet"):
+        vectors, report = read_vectors(VectorFile(path=Path(path)), catalog)
+        np.testing.assert_allclose(vectors, UNIT, atol=1e-3)
+        assert report.rows == 4
+
+
 def test_a_column_can_be_named(catalog):
     file = parquet(v=lists(ROWS), w=lists(ROWS[::-1])).replace(column="w")
     np.testing.assert_allclose(read_vectors(file, catalog)[0], UNIT[::-1], atol=1e-3)

@@ -52,6 +52,25 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("name", ["__index_level_0__", "Unnamed: 0", "whole"])
+def test_row_numbers_of_pandas_are_not_in_the_way(folder, tmp_path, command, name):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ROWS, columns=["item_id", "title"])
+    if name == "whole":
+        path = tmp_path / "new.parquet"
+        frame[frame.title != "Tin cup"].to_parquet(path)
+    elif name == "Unnamed: 0":
+        path = tmp_path / "new.csv"
+        frame.to_csv(path, index_label=name)
+    else:
+        path = tmp_path / "new.jsonl"
+        frame.assign(**{name: [7, 8, 9]}).to_json(path, orient="records", lines=True)
+    answer = command("items", "add", folder, "--items", path, "--json")
+    assert answer.status == 0, answer.err
+    assert answer.json["added"] == (2 if name == "whole" else 3)
+    assert name not in opened(folder).catalog.table.column_names
+
+
 def test_items_are_added_in_place(folder, items, command, caplog):
     before, files = opened(folder), inodes(folder)
     (folder / "notes").mkdir()

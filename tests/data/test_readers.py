@@ -121,6 +121,59 @@ def test_pandas_index_column_is_left_out(tmp_path: Path) -> None:
     assert read_table(path)[0].to_pylist() == [{"item_id": "a"}, {"item_id": "b"}]
 
 
+LEFT_OVER = [
+    "__index_level_0__",
+    "__index_level_12__",
+    "Unnamed: 0",
+    "Unnamed: 0.1",
+    "Unnamed: 0.1.1",
+]
+
+
+@pytest.mark.parametrize("name", LEFT_OVER)
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_row_numbers_that_pandas_left_over_are_left_out(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    rows = [{name: str(n), "item_id": item} for n, item in enumerate("ab")]
+    path = write_rows(tmp_path / f"x{ending}", rows)
+    assert read_table(path)[0].to_pylist() == [{"item_id": "a"}, {"item_id": "b"}]
+    assert open_rows(path, ["item_id"]).columns == ("item_id",)
+    # What a caller names is no left-over.
+    assert read_table(path, texts=[name])[0].to_pylist() == rows
+    assert stream(path, [name]) == [{name: "0"}, {name: "1"}]
+    assert open_rows(path, [name]).columns == (name, "item_id")
+
+
+@pytest.mark.parametrize(
+    "name", ["Unnamed: 3", "index", "__index__", "level_0", "my__index_level_0__"]
+)
+def test_other_names_stay(tmp_path: Path, name: str) -> None:
+    rows = [{name: "0", "item_id": "a"}]
+    assert read_table(write_rows(tmp_path / "x.csv", rows))[0].to_pylist() == rows
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "a"), ("item_id", "b", "c", "b"), ("b", "item_id", "item_id")]
+)
+def test_two_parquet_columns_of_one_name_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["1"])] * len(names), names=list(names)), path)
+    for read in (lambda: read_table(path), lambda: open_rows(path, ["item_id"])):
+        with pytest.raises(
+            DataError, match=r"x\.parquet, column '.*': two columns have this name; rename"
+        ):
+            read()
+
+
+def test_names_that_differ_in_case_are_two(tmp_path: Path) -> None:
+    rows = [{"Brand": "x", "brand": "y"}]
+    for ending in (".csv", ".jsonl", ".parquet"):
+        assert read_table(write_rows(tmp_path / f"x{ending}", rows))[0].to_pylist() == rows
+
+
 def test_json_types_and_odd_keys(tmp_path: Path) -> None:
     lines = [
         {"id": "0012", "n": 1, "cats": ["x", "y"], "when": "2020-01-01", "a/b'\"~": "odd", "m": 1},

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["keys_of", "query", "texts_of", "typed_columns"]
 
-_AT_ONCE = 64  # keys that one pass over the lines takes out
 _DEPTH = 3  # of lists in lists; what lies deeper stays JSON text
 
 
@@ -35,20 +34,23 @@ def texts_of(lines: pa.Table, names: Sequence[str]) -> pa.Table:
     """Return chosen keys as columns of text; lists and objects as JSON, null and NaN as null."""
     import pyarrow as pa
 
-    found: dict[str, pa.ChunkedArray] = {}
-    for start in range(0, len(names), _AT_ONCE):
-        for name, (texts, kinds) in _cells(lines, names[start : start + _AT_ONCE]).items():
-            found[name] = _as_texts(texts, kinds)
-    return pa.table(found) if found else lines.select([])
+    if not names:
+        return lines.select([])
+    paths = "[" + ", ".join(map(_pointer, names)) + "]"
+    select = "SELECT json_extract_string(line, PATHS) AS v, json_type(line, PATHS) AS k FROM lines"
+    table = query(select.replace("PATHS", paths), lines)
+    values, kinds = _flat(table["v"]), _flat(table["k"])
+    cells = [pa.array(np.arange(i, len(values), len(names))) for i in range(len(names))]
+    texts = [_as_texts(values.take(cell), kinds.take(cell)) for cell in cells]
+    return pa.table(dict(zip(names, texts, strict=True)))
 
 
-def typed_columns(lines: pa.Table, names: Sequence[str], texts: Sequence[str]) -> pa.Table:
-    """Return keys as columns typed by their values.
+def typed_columns(blocks: Sequence[pa.Table], texts: Sequence[str]) -> pa.Table:
+    """Return all keys as columns typed by their values.
 
     Args:
-        lines: one JSON object a row, in a column ``line``.
-        names: the keys.
-        texts: those to be text whatever they hold.
+        blocks: one JSON object a row, in a column ``line``.
+        texts: keys to be text whatever they hold.
 
     Returns:
         Strings stay strings, lists stay lists; a column that mixes types is text, an object is JSON text.
@@ -58,21 +60,30 @@ def typed_columns(lines: pa.Table, names: Sequence[str], texts: Sequence[str]) -
     """
     import pyarrow as pa
 
-    found: dict[str, pa.Array] = {}
+    parts = [_cells(block) for block in blocks]
+    columns: dict[str, pa.Array] = {}
     nested = True
-    for start in range(0, len(names), _AT_ONCE):
-        for name, (values, kinds) in _cells(lines, names[start : start + _AT_ONCE]).items():
-            nested &= _kinds(kinds) <= {"ARRAY", "OBJECT"}
-            found[name] = (
-                _as_texts(values, kinds) if name in texts else _typed(values, kinds, _DEPTH)
+    for name in dict.fromkeys(name for part in parts for name in part):
+        cells = [part.get(name) for part in parts]
+        values, kinds = (
+            pa.concat_arrays(
+                [
+                    pa.nulls(len(block), pa.string()) if cell is None else cell[i]
+                    for block, cell in zip(blocks, cells, strict=True)
+                ]
             )
-    if nested and lines.num_rows == 1:
+            for i in (0, 1)
+        )
+        nested &= _kinds(kinds) <= {"ARRAY", "OBJECT"}
+        as_text = name in texts
+        columns[name] = _as_texts(values, kinds) if as_text else _typed(values, kinds, _DEPTH)
+    if nested and sum(map(len, blocks)) == 1:
         raise DataError(
             "the only row holds nothing but objects and lists: columns or a whole document, not an item or "
             "event; write one object a line: df.to_json(path, orient='records', lines=True) in pandas, "
             "jq -c '.[]' for what an object or list holds"
         )
-    return pa.table(found)
+    return pa.table(columns)
 
 
 def query(select: str, lines: pa.Table) -> Any:
@@ -91,17 +102,32 @@ def query(select: str, lines: pa.Table) -> Any:
             raise DataError(f"the JSON cannot be read ({str(error)[:200]})") from None
 
 
-def _cells(lines: pa.Table, names: Sequence[str]) -> dict[str, tuple[pa.Array, pa.Array]]:
-    """Return for each key its values as text `(N,)`, and what each of them is `(N,)`; null where absent."""
-    paths = "[" + ", ".join(_pointer(name) for name in names) + "]"
-    select = "SELECT json_extract_string(line, PATHS) AS v, json_type(line, PATHS) AS k FROM lines"
-    table = query(select.replace("PATHS", paths), lines)
-    values, kinds = (_flat(table[part]) for part in ("v", "k"))
-    rows = np.arange(0, len(values), len(names))
-    return {
-        name: (values.take(_indices(rows + i)), kinds.take(_indices(rows + i)))
-        for i, name in enumerate(names)
-    }
+def _cells(lines: pa.Table) -> dict[str, tuple[pa.Array, pa.Array]]:
+    """Return for each key its values as text `(N,)`, and what each of them is `(N,)`; null where absent.
+
+    Walks through what is there, not through every key of every row; of a key that stands twice the first.
+    """
+    import pyarrow as pa
+
+    table = query(
+        "SELECT json_keys(line) AS n, json_extract_string(line, '$.*') AS v, json_type(line, '$.*') AS k "
+        "FROM lines",
+        lines,
+    )
+    names, values, kinds = (_flat(table[part]) for part in ("n", "v", "k"))
+    rows = table["n"].combine_chunks().value_parent_indices().to_numpy()
+    found = names.dictionary_encode()
+    codes = found.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")[::-1]  # the first of a row comes last, and stays
+    ends = np.cumsum(np.bincount(codes[order], minlength=len(found.dictionary))[::-1])
+    places = np.split(order, ends[:-1])[::-1]
+    cells = {}
+    for name, places_of in zip(found.dictionary.to_pylist(), places, strict=True):
+        place = np.full(len(lines), -1)
+        place[rows[places_of]] = places_of
+        where = pa.array(place, mask=place < 0)
+        cells[name] = values.take(where), kinds.take(where)
+    return cells
 
 
 def _typed(values: pa.Array, kinds: pa.Array, depth: int) -> pa.Array:
@@ -171,9 +197,3 @@ def _flat(lists: pa.ChunkedArray) -> pa.Array:
 
 def _pointer(name: str) -> str:
     return "'" + f"/{name.replace('~', '~0').replace('/', '~1')}".replace("'", "''") + "'"
-
-
-def _indices(positions: Any) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(positions)

@@ -47,7 +47,7 @@ def read_json_texts(
         raise DataError("no rows: the file is empty", source=source)
     names = list(dict.fromkeys([*keys_of(first[0]), *first[1]]))
     if first[0].num_rows == 1:
-        _placed(typed_columns, source, first[0], keys_of(first[0]), ())  # a document, not a row?
+        _placed(typed_columns, source, [first[0]], ())  # a document, not a row?
     return names, _texts([first], walk, columns, names, source)
 
 
@@ -71,8 +71,7 @@ def read_json_table(blocks: Iterable[Block], texts: Sequence[str], source: str) 
     parts = list(blocks)
     if not parts:
         raise DataError("no rows: the file is empty", source=source)
-    lines = pa.concat_tables([part for part, _ in parts])
-    table = _placed(typed_columns, source, lines, keys_of(lines), texts)
+    table = _placed(typed_columns, source, [part for part, _ in parts], texts)
     for name in dict.fromkeys(name for _, values in parts for name in values):
         if name not in table.column_names:
             column = [pa.repeat(_text(values.get(name)), len(part)) for part, values in parts]

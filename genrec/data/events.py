@@ -20,7 +20,7 @@ from genrec.data.catalog import Catalog
 from genrec.data.readers import Rows, Source, nearest, open_rows
 from genrec.data.timestamps import Timestamps, arrow_mask
 from genrec.data.unroll import holds_lists, unroll
-from genrec.data.values import Place, as_floats, as_ids
+from genrec.data.values import Place, as_floats, as_ids, as_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -198,7 +198,7 @@ class _Reader:
         import pyarrow.compute as pc
 
         if self._policy.events is not None:
-            words = values["event"].cast(pa.string())
+            words = as_words(values["event"], self._place("event", rows))
             named = pc.is_in(words, value_set=pa.array(self._policy.events))
             yield "other event", named.to_numpy(zero_copy_only=False)
         if (lowest := self._policy.min_rating) is not None:

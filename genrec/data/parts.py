@@ -6,6 +6,7 @@ folder called ``date=2024-01-01`` gives all rows below it a column ``date``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ class _Place:
 
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
     """The folder of a glob, and the glob's components in it; no components where it is none."""
-    if not re.search(r"[*?\[]", text) or Path(text).exists():
+    if not re.search(r"[*?\[]", text) or os.path.exists(text):
         return str(PurePosixPath(text)), ()
     names = PurePosixPath(text).parts
     first = next(i for i, name in enumerate(names) if re.search(r"[*?\[]", name))

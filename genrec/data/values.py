@@ -18,7 +18,16 @@ from genrec.common.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Place", "as_floats", "as_ids", "as_texts", "first_failure", "is_text", "trimmed"]
+__all__ = [
+    "Place",
+    "as_floats",
+    "as_ids",
+    "as_texts",
+    "as_words",
+    "first_failure",
+    "is_text",
+    "trimmed",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,21 @@ def as_texts(values: pa.Array) -> pa.Array:
     import pyarrow as pa
 
     return values.cast(pa.string())
+
+
+def as_words(values: pa.Array, place: Place) -> pa.Array:
+    """Return words as plain `string`, nulls kept.
+
+    Raises:
+        DataError: the type is none that has a text, such as a struct.
+    """
+    import pyarrow as pa
+
+    try:
+        return values.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        message = f"expected words, found type {values.type}; give the word in a column of its own"
+        raise DataError(message, source=place.source, column=place.column) from None
 
 
 def as_ids(values: pa.Array, place: Place) -> pa.Array:

@@ -199,6 +199,13 @@ def test_a_number_of_another_type_is_refused(catalog: Catalog, kind: str, column
         )
 
 
+@pytest.mark.parametrize("kind", ["struct", "list", "map"])
+def test_an_event_that_is_no_word_is_refused(catalog: Catalog, kind: str) -> None:
+    log = pa.table({"user_id": ["u"], "item_id": catalog.item_ids[:1], "event": ODD_TIMES[kind]})
+    with pytest.raises(DataError, match="column 'event': expected words, found type"):
+        Interactions.read(log, catalog=catalog, policy=LogPolicy(events=("buy",)))
+
+
 @pytest.mark.parametrize("kind", ["string_view", "dictionary", "run-end-encoded"])
 def test_times_of_odd_layout(catalog: Catalog, kind: str) -> None:
     import pyarrow.compute as pc

@@ -203,6 +203,8 @@ def test_a_name_with_marks_of_a_glob_is_a_file_first(tmp_path: Path) -> None:
     assert both(path) == [{"item_id": "a"}]
     with pytest.raises(DataError, match="no files there"):
         read_table(tmp_path / "other[1].csv")
+    with pytest.raises(DataError, match="no files there"):
+        read_table("a" * 5000 + "*.csv")
 
 
 def test_hidden_files_are_read_if_asked_for(tmp_path: Path) -> None:

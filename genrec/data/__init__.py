@@ -7,6 +7,7 @@ from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
 from genrec.data.readers import ReadReport
 from genrec.data.split import cold_items, leave_one_out, temporal, user_holdout
 from genrec.data.synthetic import SyntheticData, SyntheticShop, generate
+from genrec.data.text_format import TextFormat
 
 __all__ = [
     "Cases",
@@ -22,6 +23,7 @@ __all__ = [
     "Split",
     "SyntheticData",
     "SyntheticShop",
+    "TextFormat",
     "cold_items",
     "generate",
     "leave_one_out",

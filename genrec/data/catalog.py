@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from genrec.data.conditions import Condition
 from genrec.data.item_text import FIRST_FIELDS, ItemTemplate, field_texts, render
 from genrec.data.list_columns import find_list_columns, separator_of, split_value
 from genrec.data.plain_columns import plain_table
-from genrec.data.readers import ReadReport, Rows, Source, nearest, read_table
+from genrec.data.readers import ReadReport, Rows, Source, nearest, read_rows
 from genrec.data.text_columns import find_wordless, wordless_columns
+from genrec.data.text_format import TextFormat
 from genrec.data.title_column import ask_for_title
 from genrec.data.values import Place, as_ids
 
@@ -59,7 +60,12 @@ class Catalog:
     report: ReadReport
 
     @classmethod
-    def read(cls, source: Source, columns: CatalogColumns | None = None) -> Catalog:
+    def read(
+        cls,
+        source: Source,
+        columns: CatalogColumns | None = None,
+        format: TextFormat | None = None,
+    ) -> Catalog:
         """Read a catalog from files, or from a frame in memory.
 
         Files are CSV, TSV, JSON lines or Parquet. Ids are text whatever the file holds. A row that
@@ -69,16 +75,20 @@ class Catalog:
             source: a file, a folder of files, a glob or a URL; a frame of pandas, polars or anything
                 else with ``__arrow_c_stream__``, a list of dicts, a `datasets.Dataset` or a `pyarrow.Table`.
             columns: what its columns are called.
+            format: how a text file is written; None finds out.
 
         Raises:
             DataError: the source cannot be read, has no rows or lacks a column, an id is empty, or
                 two different rows have the same id.
         """
         columns = columns or CatalogColumns()
-        table, name = read_table(source, texts=(columns.item_id, columns.title))
+        table, rows = read_rows(source, (columns.item_id, columns.title), format)
+        rows.require(columns.item_id, "item_id", header="--item-columns")
         if columns.title == "title":
-            ask_for_title(table.column_names, name)
-        return cls.from_table(table, columns, source=name)
+            ask_for_title(table.column_names, rows.source)
+        catalog = cls.from_table(table, columns, source=rows.source)
+        notes = (*rows.notes, *catalog.report.notes)
+        return replace(catalog, report=replace(catalog.report, notes=notes, in_file=rows.in_file))
 
     @classmethod
     def from_table(

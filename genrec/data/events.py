@@ -18,6 +18,7 @@ from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
 from genrec.data.readers import Rows, Source, nearest, open_rows
+from genrec.data.text_format import TextFormat
 from genrec.data.timestamps import Timestamps, arrow_mask
 from genrec.data.unroll import holds_lists, unroll
 from genrec.data.values import Place, as_floats, as_ids, as_words
@@ -86,12 +87,16 @@ class Events:
 
 
 def read_events(
-    source: Source, catalog: Catalog, columns: InteractionColumns, policy: LogPolicy
-) -> tuple[Events, str]:
+    source: Source,
+    catalog: Catalog,
+    columns: InteractionColumns,
+    policy: LogPolicy,
+    format: TextFormat,
+) -> tuple[Events, Rows]:
     """Read all interactions of a log.
 
     Returns:
-        The interactions, and the name of the source for messages.
+        The interactions, and the source, all of whose rows were read.
 
     Raises:
         DataError: a column is missing, a value is not what its column needs, an item is unknown
@@ -99,12 +104,12 @@ def read_events(
     """
     times = [columns.timestamp] if columns.timestamp is not None else []
     names = _names(columns, policy, found=times).values()
-    rows = open_rows(source, list(dict.fromkeys(names)))
+    rows = open_rows(source, list(dict.fromkeys(names)), format)
     _require_columns(rows, columns, policy)
-    reader = _Reader(rows, catalog, columns, policy)
+    reader = _Reader(rows, catalog, columns, policy, Timestamps(format.date_format))
     for table in rows.grouped(max(MIN_BATCH_ROWS, len(catalog))):
         reader.add(table)
-    return reader.finish(), rows.source
+    return reader.finish(), rows
 
 
 def _require_columns(rows: Rows, columns: InteractionColumns, policy: LogPolicy) -> None:
@@ -122,14 +127,19 @@ class _Reader:
     """Takes a log's batches and keeps three numbers an interaction, and each user's id once."""
 
     def __init__(
-        self, rows: Rows, catalog: Catalog, columns: InteractionColumns, policy: LogPolicy
+        self,
+        rows: Rows,
+        catalog: Catalog,
+        columns: InteractionColumns,
+        policy: LogPolicy,
+        times: Timestamps,
     ) -> None:
         self._source, self._columns_found = rows.source, rows.columns
         self._names = _names(columns, policy, rows.columns)
         self._catalog, self._policy = catalog, policy
         self._users: list[pa.Array] = []
         self._items: list[NDArray[np.int32]] = []
-        self._times = Timestamps()
+        self._times = times
         self._lists: bool | None = None
         self._rows_seen = self._read = 0
         self._dropped: dict[str, int] = {}

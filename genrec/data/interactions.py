@@ -14,6 +14,7 @@ from genrec.data.events import Events, InteractionColumns, LogPolicy, read_event
 from genrec.data.histories import Histories
 from genrec.data.kept_split import KeptSplit
 from genrec.data.readers import ReadReport, Source
+from genrec.data.text_format import TextFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +54,7 @@ class Interactions:
         catalog: Catalog,
         columns: InteractionColumns | None = None,
         policy: LogPolicy | None = None,
+        format: TextFormat | None = None,
     ) -> Interactions:
         """Read a log from files, or from a frame in memory (see `Catalog.read`).
 
@@ -65,6 +67,7 @@ class Interactions:
             catalog: the items that the log speaks of.
             columns: what the log's columns are called.
             policy: which interactions count.
+            format: how a text file is written; None finds out.
 
         Raises:
             DataError: the source cannot be read or lacks a column; an id is empty; a timestamp,
@@ -72,7 +75,8 @@ class Interactions:
                 be dropped; no interaction is left.
         """
         policy = policy or LogPolicy()
-        events, name = read_events(source, catalog, columns or InteractionColumns(), policy)
+        columns = columns or InteractionColumns()
+        events, rows = read_events(source, catalog, columns, policy, format or TextFormat())
         events = _without_repeats(_in_order(events), policy.repeats)
         counts = np.bincount(events.users, minlength=len(events.user_ids))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -81,7 +85,14 @@ class Interactions:
             Histories(events.items, offsets),
             events.timestamps,
             events.unit,
-            ReadReport(name, events.rows, len(events.items), events.dropped, events.notes),
+            ReadReport(
+                rows.source,
+                events.rows,
+                len(events.items),
+                events.dropped,
+                (*rows.notes, *events.notes),
+                rows.in_file,
+            ),
             events.user_ids,
         )
 

@@ -54,11 +54,12 @@ class Part:
     values: dict[str, str | None] = field(default_factory=dict)
 
 
-def find_parts(source: str | Path) -> tuple[str, list[Part]]:
+def find_parts(source: str | Path, *, text: bool = False) -> tuple[str, list[Part]]:
     """Find the files of a table.
 
     Args:
         source: a file; a folder; a glob (``*``, ``?``, ``[…]``, ``**``); or a URL of any of these.
+        text: whether a file whose name tells no format is delimited text.
 
     Returns:
         The name of the table for messages, and its files.
@@ -68,14 +69,17 @@ def find_parts(source: str | Path) -> tuple[str, list[Part]]:
     """
     import pyarrow.fs
 
-    text = url_of(source)
-    if is_url(text):
-        files, path, pattern = open_url(text)
-        name = shown(text)
-        place = _Place(files, path, name, "/".join(name.split("/")[: -len(pattern) or None]))
+    address = url_of(source)
+    if is_url(address):
+        files, path, pattern = open_url(address)
+        name = shown(address)
+        root = "/".join(name.split("/")[: -len(pattern) or None])
+        place = _Place(files, path, name, root, text=text)
     else:
-        path, pattern = _split(text)
-        place = _Place(pyarrow.fs.LocalFileSystem(), path, str(Path(text)), path, own=True)
+        path, pattern = _split(address)
+        place = _Place(
+            pyarrow.fs.LocalFileSystem(), path, str(Path(address)), path, own=True, text=text
+        )
     if pattern:
         parts = place.inside(pattern)
     elif place.is_folder():
@@ -95,6 +99,7 @@ class _Place:
         files: the file system. path: in it, of a glob the folder that it starts in.
         name: what messages call it. root: what they call `path`.
         own: whether the file system is the machine's.
+        text: whether a file whose name tells no format is delimited text.
     """
 
     files: Any
@@ -102,6 +107,7 @@ class _Place:
     name: str
     root: str
     own: bool = False
+    text: bool = False
 
     def is_folder(self) -> bool:
         import pyarrow.fs
@@ -139,7 +145,8 @@ class _Place:
 
     def _part(self, path: str, name: str, folders: Sequence[str]) -> Part:
         values = dict(_value(folder) for folder in folders if "=" in folder)
-        return Part(path, name, _kind(path, name), None if self.own else self.files, values)
+        kind = _kind(path, name, self.text)
+        return Part(path, name, kind, None if self.own else self.files, values)
 
     def _info(self) -> Any:
         try:
@@ -201,15 +208,16 @@ def _value(folder: str) -> tuple[str, str | None]:
     return unquote(name), None if value == _NO_VALUE else unquote(value)
 
 
-def _kind(path: str, name: str) -> str:
+def _kind(path: str, name: str, text: bool) -> str:
     suffixes = [suffix.lower() for suffix in PurePosixPath(path.partition("?")[0]).suffixes[-2:]]
     compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
     suffix = suffixes[-2] if compressed and len(suffixes) > 1 else (suffixes or [""])[-1]
-    kind = _FORMATS.get(suffix)
+    kind = _FORMATS.get(suffix, "csv" if text else None)
     if kind is None or (compressed and kind == "parquet"):
         raise DataError(
             "the extension does not name a format that can be read; use .csv, .tsv, .jsonl, "
-            ".ndjson or .json (each also with .gz or .zst after it), or .parquet",
+            ".ndjson or .json (each also with .gz or .zst after it), or .parquet; a text file of any name "
+            "is read with --separator",
             source=name,
         )
     return kind

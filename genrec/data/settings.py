@@ -12,6 +12,7 @@ from genrec.common.config import Settings
 from genrec.data.catalog import Catalog, CatalogColumns
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
 from genrec.data.synthetic import SyntheticShop, generate
+from genrec.data.text_format import TextFormat
 
 __all__ = ["DataSettings"]
 
@@ -29,6 +30,10 @@ class DataSettings(Settings):
     """What the product table calls its columns."""
     interaction_columns: InteractionColumns = InteractionColumns()
     """What the click log calls its columns."""
+    item_format: TextFormat = TextFormat()
+    """How the product table is written, if it is a text file."""
+    interaction_format: TextFormat = TextFormat()
+    """How the click log is written, if it is a text file."""
     policy: LogPolicy = LogPolicy()
     """Which rows of the log are kept."""
     shop: SyntheticShop | None = None
@@ -52,12 +57,13 @@ class DataSettings(Settings):
             return data.catalog, data.log
         assert self.items is not None
         assert self.interactions is not None
-        catalog = Catalog.read(self.items, self.item_columns)
+        catalog = Catalog.read(self.items, self.item_columns, self.item_format)
         interactions = Interactions.read(
             self.interactions,
             catalog=catalog,
             columns=self.interaction_columns,
             policy=self.policy,
+            format=self.interaction_format,
         )
         for line in [*catalog.report.lines(), *interactions.report.lines()]:
             log.info("%s", line)

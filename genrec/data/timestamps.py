@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Timestamps", "arrow_mask", "parse_date"]
 
 Kind = Literal["numbers", "dates"]
-_FORMATS = "a number or an ISO date such as 2024-05-01 or 2024-05-01T12:30:00Z"
+_FORMATS = (
+    "a number or an ISO date such as 2024-05-01 or 2024-05-01T12:30:00Z; other dates are read with "
+    "--date-format, such as '%d/%m/%Y %H:%M'"
+)
 
 
 class Timestamps:
@@ -24,12 +27,16 @@ class Timestamps:
     Integers are kept in their own unit. Numbers with fractions are scaled by a power of ten, so
     that no order is lost. Dates become microseconds since 1970 in UTC; a date without zone is UTC.
 
+    Args:
+        date_format: how dates are written, as for strptime; None reads numbers and ISO dates.
+
     Attributes:
         kind: what the column holds, known after the first batch; None before it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, date_format: str | None = None) -> None:
         self.kind: Kind | None = None
+        self._date_format = date_format
         self._parts: list[NDArray[np.int64] | NDArray[np.float64]] = []
 
     def add(self, values: pa.Array, place: Place, kept: NDArray[np.bool_]) -> None:
@@ -42,6 +49,10 @@ class Timestamps:
         values = values.filter(arrow_mask(kept))
         place = Place(place.source, place.column, place.rows[kept])
         if len(values) == 0:
+            return
+        if self._date_format is not None and is_text(values.type):
+            self.kind = "dates"
+            self._parts.append(_formatted(values, place, self._date_format))
             return
         if self.kind is None:
             self.kind = _kind(values)
@@ -114,7 +125,6 @@ def _numbers(values: pa.Array, place: Place) -> NDArray[np.int64] | NDArray[np.f
 
 def _dates(values: pa.Array, place: Place) -> NDArray[np.int64]:
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.types as types
 
     if types.is_timestamp(values.type) or types.is_date(values.type):
@@ -124,20 +134,45 @@ def _dates(values: pa.Array, place: Place) -> NDArray[np.int64]:
         times = _microseconds(as_texts(values))
     else:
         raise place.error("a number where the rows before hold dates", 0, values[0].as_py())
+    return _all_valid(times, values, place, f"the timestamp must be {_FORMATS}")
+
+
+def _formatted(values: pa.Array, place: Place, date_format: str) -> NDArray[np.int64]:
+    import duckdb
+
+    word = date_format.replace("'", "''")
+    try:
+        times = _epoch(as_texts(values), f"try_strptime(trim(text), '{word}')")
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise place.error(
+            f"--date-format {date_format!r} is no format of dates ({reason})", 0
+        ) from None
+    rule = f"the timestamp must be written as {date_format!r} (--date-format)"
+    return _all_valid(times, values, place, rule)
+
+
+def _all_valid(times: pa.Array, values: pa.Array, place: Place, rule: str) -> NDArray[np.int64]:
+    import pyarrow.compute as pc
+
     if times.null_count:
         position = pc.index(pc.is_null(times), True).as_py()
-        value = values[position].as_py()
-        raise place.error(f"the timestamp must be {_FORMATS}", position, value)
+        raise place.error(rule, position, values[position].as_py())
     return np.asarray(times.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _microseconds(texts: pa.Array) -> pa.Array:
     """Parse ISO dates; what is not one becomes null."""
+    return _epoch(texts, "try_cast(trim(text) AS TIMESTAMPTZ)")
+
+
+def _epoch(texts: pa.Array, parsed: str) -> pa.Array:
+    """Microseconds since 1970 in UTC of a SQL expression over ``text``."""
     import duckdb
     import pyarrow as pa
 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("times", pa.table({"text": texts}))
-        query = "SELECT epoch_us(try_cast(trim(text) AS TIMESTAMPTZ)) AS time FROM times"
+        query = f"SELECT epoch_us({parsed}) AS time FROM times"  # noqa: S608 quoted by the caller
         return connection.sql(query).to_arrow_table()["time"].combine_chunks()

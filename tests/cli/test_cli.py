@@ -345,7 +345,7 @@ def test_fit_says_what_it_read_and_what_is_next(command, shop_files, tmp_path, c
     with caplog.at_level("INFO", "genrec"):
         answer = command("fit", "--items", items, "--interactions", clicks, "--out", out, *words)
     assert (answer.status, answer.out) == (0, "")
-    for said in (f"{items}: 120 rows read, 120 kept", "300 users", f"recommender in {out}"):
+    for said in (f"{items}: 120 of 120 rows read, 120 kept", "300 users", f"recommender in {out}"):
         assert said in caplog.text
     assert [path.name for path in out.parent.iterdir()] == ["shop"]
     assert command("fit", "--items", items, "--interactions", clicks, "--out", out).status == 2

@@ -56,7 +56,7 @@ def test_every_frame_gives_the_same_rows(kind: str) -> None:
     make = FRAMES[kind]
     assert read_table(make(ITEMS))[0].to_pylist() == ITEMS
     catalog = Catalog.read(make(ITEMS))
-    assert catalog.report.lines()[0].endswith(": 3 rows read, 3 kept")
+    assert catalog.report.lines()[0].endswith(" 3 rows read, 3 kept")
     assert catalog.table.column_names == ["item_id", "title", "price"]
     log = Interactions.read(make(EVENTS), catalog=catalog)
     assert log.histories.items.tolist() == [2, 1, 0]

@@ -61,7 +61,7 @@ def test_a_folder_of_spark_is_read_whole(tmp_path: Path, ending: str, catalog: C
     assert both(f"{folder}/") == expected
     assert both(f"{folder}/part-*{ending}") == expected
     log = Interactions.read(folder, catalog=catalog)
-    assert log.report.lines()[0] == f"{folder} (3 files): 6 rows read, 6 kept"
+    assert log.report.lines()[0] == f"{folder} (3 files): 6 of 6 rows read, 6 kept"
 
 
 def test_parts_come_in_the_order_of_their_names(tmp_path: Path) -> None:

@@ -41,19 +41,25 @@ COMMANDS = {
     ),
     "export": "--base --out FOLDER",
     "fit": (
-        "--config --from --interactions --item-id --items --list-column --log-item-id --min-rating --name "
-        "--out --overwrite --rating --restart --strict --timestamp --title --unknown-items "
-        "--user-id --vectors SETTINGS"
+        "--config --date-format --encoding --from --interactions --item-columns --item-id --items "
+        "--list-column --log-columns --log-item-id --min-rating --name --out --overwrite --quoting "
+        "--rating --restart --separator --strict --timestamp --title --unknown-items --user-id --vectors "
+        "SETTINGS"
     ),
     "inspect": "--against --json --out FOLDER",
-    "items add": "--item-id --items --json --out --title --vectors FOLDER",
+    "items add": (
+        "--encoding --item-columns --item-id --items --json --out --quoting --separator --title "
+        "--vectors FOLDER"
+    ),
     "items update": (
-        "--dry-run --item-id --items --json --out --recode --remove-missing --title --vectors FOLDER"
+        "--dry-run --encoding --item-columns --item-id --items --json --out --quoting --recode "
+        "--remove-missing --separator --title --vectors FOLDER"
     ),
     "items remove": "--ids --json --out FOLDER",
     "recommend": (
-        "--address --allow --deny --device --dtype --engine --explain --history --input "
-        "--item-id --json --k --keep-seen --output --query --timestamp --unknown-items "
+        "--address --allow --date-format --deny --device --dtype --encoding --engine --explain --history "
+        "--input --item-id --json --k --keep-seen --log-columns --output --query --quoting --separator "
+        "--timestamp --unknown-items "
         "--user-id --where --workers -k FOLDER"
     ),
     "serve": (
@@ -62,8 +68,9 @@ COMMANDS = {
     ),
     "titles": "--device --dtype --history --json --mode --seed -n FOLDER",
     "transfer": (
-        "--interactions --item-id --items --list-column --log-item-id --out --overwrite --pointer-weight "
-        "--repeat-weight --text-weight --timestamp --title --unknown-items --user-id --vectors "
+        "--date-format --encoding --interactions --item-columns --item-id --items --list-column "
+        "--log-columns --log-item-id --out --overwrite --pointer-weight --quoting --repeat-weight "
+        "--separator --text-weight --timestamp --title --unknown-items --user-id --vectors "
         "FOLDER"
     ),
 }

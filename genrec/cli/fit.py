@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.cli.inputs import Columns, open_recommender, read_shop, shop_names
-from genrec.cli.options import ListColumn, OnceCommand, Timestamp, Unknown, UnknownItems, UserId
+from genrec.cli.inputs import Columns, Formats, open_recommender, read_shop, shop_names
+from genrec.cli.options import (
+    DateFormat,
+    Encodings,
+    ItemColumns,
+    ListColumn,
+    LogColumns,
+    OnceCommand,
+    Quotings,
+    Separators,
+    Timestamp,
+    Unknown,
+    UnknownItems,
+    UserId,
+)
 from genrec.cli.output import log_lines
 from genrec.common.errors import InputError
 
@@ -25,6 +38,8 @@ commands = typer.Typer(rich_markup_mode="rich")
     epilog="[bold]Examples[/]\n\n"
     "genrec fit --items items.csv --interactions clicks.csv --out runs/shop\n\n"
     "genrec fit --items p.jsonl.gz --interactions c.parquet --item-id asin --out runs/b seed=1\n\n"
+    "genrec fit --items movies.dat --interactions ratings.dat --separator :: --encoding latin-1 "
+    "--item-columns item_id,title,genres --log-columns user_id,item_id,rating,timestamp --out runs/films\n\n"
     "genrec fit … --out runs/seen --vectors images.parquet --vectors audio.npy:0.5\n\n"
     "genrec fit … --out runs/qwen language_model.backbone=Qwen/Qwen3-0.6B language_model.dtype=bfloat16\n\n"
     "genrec fit --items a.csv --interactions a_log.csv --items b.csv --interactions b_log.csv "
@@ -73,6 +88,12 @@ def fit(
     rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
     min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
     unknown_items: UnknownItems = Unknown.refuse,
+    separator: Separators = None,
+    encoding: Encodings = None,
+    quoting: Quotings = None,
+    item_columns: ItemColumns = None,
+    log_columns: LogColumns = None,
+    date_format: DateFormat = None,
     vectors: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE[:WEIGHT]", help="Item vectors, .parquet or .npy; repeatable."),
@@ -104,6 +125,9 @@ def fit(
         unknown_items,
         min_rating,
         list_column or (),
+        Formats(
+            separator or (), encoding or (), quoting or (), item_columns, log_columns, date_format
+        ),
     )
     _check_pairs(items or [], interactions, name, start)
     require_free(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec.cli.options import Dtype, Unknown
+from genrec.cli.options import Dtype, Quoting, Unknown
 from genrec.cli.output import log_lines
 from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
-    from genrec.data import Catalog, Interactions
+    from genrec.data import Catalog, Interactions, TextFormat
     from genrec.generative_recommender import GenerativeRecommender
 
-__all__ = ["Columns", "open_recommender", "read_log", "read_shop", "shop_names"]
+__all__ = [
+    "Columns",
+    "Formats",
+    "open_recommender",
+    "read_log",
+    "read_shop",
+    "shop_names",
+    "text_format",
+]
 
 
 def open_recommender(
@@ -28,8 +36,72 @@ def open_recommender(
     return GenerativeRecommender.from_pretrained(folder, **options)
 
 
+def text_format(
+    separator: str | None = None,
+    encoding: str | None = None,
+    quoting: Quoting | None = None,
+    columns: str | None = None,
+    date_format: str | None = None,
+) -> TextFormat:
+    """Return the text format that options name; what is None holds as ever."""
+    from genrec.common.config import validate
+    from genrec.data import TextFormat
+
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    stated = {
+        "separator": separator,
+        "encoding": encoding,
+        "quoting": quoting and quoting.value,
+        "columns": names,
+        "date_format": date_format,
+    }
+    given = {name: value for name, value in stated.items() if value is not None}
+    return validate(TextFormat, given, source="options")
+
+
+@dataclass(frozen=True)
+class Formats:
+    """How product tables and logs are written: one word of an option holds for both, two for each."""
+
+    separators: Sequence[str] = ()
+    encodings: Sequence[str] = ()
+    quotings: Sequence[Quoting] = ()
+    item_columns: str | None = None
+    log_columns: str | None = None
+    date_format: str | None = None
+
+    def of_items(self) -> TextFormat:
+        """Of product tables."""
+        return self._of(0, self.item_columns, None)
+
+    def of_log(self) -> TextFormat:
+        """Of logs."""
+        return self._of(1, self.log_columns, self.date_format)
+
+    def _of(self, which: int, columns: str | None, date_format: str | None) -> TextFormat:
+        named: dict[str, Sequence[Any]] = {
+            "--separator": self.separators,
+            "--encoding": self.encodings,
+            "--quoting": self.quotings,
+        }
+        for name, words in named.items():
+            if len(words) > 2:
+                raise InputError(
+                    f"{name} is given {len(words)} times; once is for all text files, twice for those of "
+                    "products and those of logs"
+                )
+        separator, encoding, quoting = (
+            words[min(which, len(words) - 1)] if words else None for words in named.values()
+        )
+        return text_format(separator, encoding, quoting, columns, date_format)
+
+
 def read_log(
-    source: Path, catalog: Catalog, columns: dict[str, str], policy: dict[str, Any]
+    source: Path,
+    catalog: Catalog,
+    columns: dict[str, str],
+    policy: dict[str, Any],
+    format: TextFormat,
 ) -> Interactions:
     """Read a click log, and say in the program's log what was read and dropped.
 
@@ -38,6 +110,7 @@ def read_log(
         catalog: the items it may name.
         columns: names of its columns (`genrec.data.InteractionColumns`).
         policy: what to do with odd rows (`genrec.data.LogPolicy`).
+        format: how a text file is written.
     """
     from genrec.common.config import validate
     from genrec.data import InteractionColumns, Interactions, LogPolicy
@@ -47,6 +120,7 @@ def read_log(
         catalog=catalog,
         columns=validate(InteractionColumns, columns, source="options"),
         policy=validate(LogPolicy, policy, source="options"),
+        format=format,
     )
     log_lines([*log.report.lines(), f"{len(log.histories):,} users"])
     return log
@@ -68,6 +142,7 @@ class Columns:
     unknown_items: Unknown = Unknown.refuse
     min_rating: float | None = None
     lists: Sequence[str] = ()
+    formats: Formats = field(default_factory=Formats)
 
     def read_catalog(self, items: Path) -> Catalog:
         """Read a product table, and say in the program's log what was read and dropped."""
@@ -75,7 +150,7 @@ class Columns:
 
         lists = dict(map(_list_column, self.lists))
         columns = CatalogColumns(item_id=self.item_id, title=self.title, lists=lists)
-        catalog = Catalog.read(items, columns)
+        catalog = Catalog.read(items, columns, self.formats.of_items())
         log_lines(catalog.report.lines())
         return catalog
 
@@ -84,7 +159,7 @@ class Columns:
         columns = {"user_id": self.user_id, "timestamp": self.timestamp, "rating": self.rating}
         columns["item_id"] = self.log_item_id
         policy = {"unknown_items": self.unknown_items.value, "min_rating": self.min_rating}
-        return read_log(interactions, catalog, columns, policy)
+        return read_log(interactions, catalog, columns, policy, self.formats.of_log())
 
 
 def _list_column(words: str) -> tuple[str, str]:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.cli.options import Folder, ItemId, Json, OnceCommand
+from genrec.cli.inputs import text_format
+from genrec.cli.options import (
+    Encoding,
+    Folder,
+    ItemColumns,
+    ItemId,
+    Json,
+    OnceCommand,
+    Quoting,
+    QuotingOf,
+    Separator,
+)
 from genrec.cli.output import log_lines, print_json
 
 if TYPE_CHECKING:
@@ -47,6 +58,10 @@ def add(
     ],
     item_id: ItemId = "item_id",
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    separator: Separator = None,
+    encoding: Encoding = "utf-8",
+    quoting: QuotingOf = Quoting.auto,
+    item_columns: ItemColumns = None,
     vectors: Annotated[
         list[Path] | None,
         typer.Option(help="Vectors of the new items, for each --vectors of the fit, in its order."),
@@ -63,7 +78,8 @@ def add(
     from genrec.recommender.folder.restock import add_to_folder
 
     began = time.perf_counter()
-    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
+    format = text_format(separator, encoding, quoting, item_columns)
+    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title), format)
     log_lines(catalog.report.lines())
     _tell(add_to_folder(folder, catalog, vectors or (), out), out or folder, began, as_json)
 
@@ -106,6 +122,10 @@ def update(
     ],
     item_id: ItemId = "item_id",
     title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    separator: Separator = None,
+    encoding: Encoding = "utf-8",
+    quoting: QuotingOf = Quoting.auto,
+    item_columns: ItemColumns = None,
     vectors: Annotated[
         list[Path] | None,
         typer.Option(help="Vectors of the new items, for each --vectors of the fit, in its order."),
@@ -136,7 +156,8 @@ def update(
     if dry_run and out is not None:
         raise InputError("--dry-run writes nothing: leave --out out, or --dry-run")
     began = time.perf_counter()
-    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title))
+    format = text_format(separator, encoding, quoting, item_columns)
+    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title), format)
     log_lines(catalog.report.lines())
     options = {"remove_missing": remove_missing, "recode": recode, "dry_run": dry_run}
     change = update_folder(folder, catalog, vectors or (), out, **options)

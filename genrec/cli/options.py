@@ -12,17 +12,27 @@ from typer.core import TyperCommand
 from genrec.common.errors import InputError
 
 __all__ = [
+    "DateFormat",
     "Device",
     "Dtype",
+    "Encoding",
+    "Encodings",
     "Engine",
     "Folder",
+    "ItemColumns",
     "ItemId",
     "Json",
     "KeepSeen",
     "ListColumn",
+    "LogColumns",
     "Mode",
     "OnceCommand",
     "Part",
+    "Quoting",
+    "QuotingOf",
+    "Quotings",
+    "Separator",
+    "Separators",
     "Timestamp",
     "TopK",
     "Unknown",
@@ -60,6 +70,23 @@ class Part(StrEnum):
     test = "test"
 
 
+class Quoting(StrEnum):
+    """What a quote means in a text file."""
+
+    auto = "auto"
+    rfc4180 = "rfc4180"
+    backslash = "backslash"
+    none = "none"
+
+
+_TWICE = " Twice: of the products, then of the log."
+_SEPARATOR = "Between fields of text files: ';', tab, '::' …; else by the file's name."
+_ENCODING = "Of text files: latin-1, cp1252, utf-16 …"
+_QUOTING = (
+    "Quotes in text files: rfc4180 (doubled inside quoted fields), backslash (one before them), none "
+    "(characters like others)."
+)
+
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="A recommender folder, made by 'genrec fit'.")
 ]
@@ -86,6 +113,38 @@ ListColumn = Annotated[
     ),
 ]
 Timestamp = Annotated[str, typer.Option(help="Name of the time column.")]
+Separator = Annotated[str | None, typer.Option(help=_SEPARATOR)]
+Separators = Annotated[list[str] | None, typer.Option("--separator", help=_SEPARATOR + _TWICE)]
+Encoding = Annotated[str, typer.Option(help=_ENCODING)]
+Encodings = Annotated[
+    list[str] | None,
+    typer.Option("--encoding", help=_ENCODING + _TWICE, show_default="utf-8"),
+]
+QuotingOf = Annotated[Quoting, typer.Option("--quoting", help=_QUOTING)]
+Quotings = Annotated[
+    list[Quoting] | None,
+    typer.Option("--quoting", help=_QUOTING + _TWICE, show_default="auto"),
+]
+ItemColumns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,…",
+        help="The product table has no header row: names of its columns in order, _ for one not wanted.",
+    ),
+]
+LogColumns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,…",
+        help="The log has no header row: names of its columns in order, _ for one not wanted.",
+    ),
+]
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="How the log writes times, as for strptime: '%d/%m/%Y %H:%M'; else numbers or ISO dates."
+    ),
+]
 UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
 
 

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.cli.inputs import open_recommender, read_log
+from genrec.cli.inputs import open_recommender, read_log, text_format
 from genrec.cli.options import (
+    DateFormat,
     Device,
     Dtype,
+    Encoding,
     Engine,
     Folder,
     ItemId,
     Json,
     KeepSeen,
+    LogColumns,
     Mode,
     OnceCommand,
+    Quoting,
+    QuotingOf,
+    Separator,
     Timestamp,
     TopK,
     Unknown,
@@ -96,6 +102,11 @@ def recommend(
     item_id: ItemId = "item_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
+    separator: Separator = None,
+    encoding: Encoding = "utf-8",
+    quoting: QuotingOf = Quoting.auto,
+    log_columns: LogColumns = None,
+    date_format: DateFormat = None,
     engine: Annotated[
         Engine,
         typer.Option(help="What works on --input: this process, or Ray workers (extra ray)."),
@@ -153,7 +164,8 @@ def recommend(
     if input_file is not None:
         columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
         policy = {"unknown_items": unknown_items.value}
-        log = read_log(input_file, recommender.catalog, columns, policy)
+        format = text_format(separator, encoding, quoting, log_columns, date_format)
+        log = read_log(input_file, recommender.catalog, columns, policy, format)
         if output is None:
             print_json(recommend_users(recommender, log, request))
         else:

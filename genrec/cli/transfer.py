@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli.inputs import Columns, open_recommender
+from genrec.cli.inputs import Columns, Formats, open_recommender
 from genrec.cli.options import (
+    DateFormat,
+    Encodings,
     Folder,
+    ItemColumns,
     ItemId,
     ListColumn,
+    LogColumns,
     OnceCommand,
+    Quotings,
+    Separators,
     Timestamp,
     Unknown,
     UnknownItems,
@@ -72,6 +78,12 @@ def transfer(
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
+    separator: Separators = None,
+    encoding: Encodings = None,
+    quoting: Quotings = None,
+    item_columns: ItemColumns = None,
+    log_columns: LogColumns = None,
+    date_format: DateFormat = None,
     vectors: Annotated[
         list[Path] | None,
         typer.Option(help="Vectors of the new items, for each --vectors of the fit, in its order."),
@@ -97,6 +109,9 @@ def transfer(
         timestamp,
         unknown_items=unknown_items,
         lists=list_column or (),
+        formats=Formats(
+            separator or (), encoding or (), quoting or (), item_columns, log_columns, date_format
+        ),
     )
     stated = {
         "text_weight": text_weight,

@@ -288,6 +288,16 @@ def test_speed_smoke_then_again(tmp_path):
     assert again.stderr.count("measured before") == 2
 
 
+def test_reading_smoke(tmp_path):
+    done = run(["eval/reading.py", "eval/reading_smoke.yaml"], tmp_path)
+    runs = tmp_path / "runs"
+    assert (runs / "reading_smoke.md").read_text() == done.stdout
+    points = json.loads((runs / "reading_smoke.json").read_text())["points"]
+    assert list(points) == ["plain", "quoted"]
+    assert all((point["items"], point["events"]) == (100, 2000) for point in points.values())
+    assert all(0.01 < point["peak_gib"] < 4 for point in points.values())
+
+
 @pytest.mark.slow
 def test_scale_smoke(tmp_path):
     done = run(["eval/scale.py", "eval/scale_smoke.yaml"], tmp_path)

@@ -61,7 +61,7 @@ class GenerativeRecommender(FittedRecommender):
         histories: Sequence[Sequence[str]],
         k: int = 10,
         *,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         allow: Sequence[str] | None = None,
         deny: Sequence[str] = (),
         where: Sequence[Condition | str] = (),
@@ -73,7 +73,7 @@ class GenerativeRecommender(FittedRecommender):
         Args:
             histories: item ids, oldest first; a history may be empty.
             k: items wanted; a history gets fewer only when the catalog or the filters leave fewer.
-            exclude_seen: never return an item of the history.
+            exclude_seen: never return an item of the history; None is as the fit found right for its log.
             allow: the only items that may be returned (such as those in stock).
             deny: items that must not be returned.
             where: conditions that a returned item meets, such as ``["price<20", "brand=Acme|Other"]``

@@ -41,10 +41,11 @@ COMMANDS = {
     ),
     "export": "--base --out FOLDER",
     "fit": (
-        "--config --date-format --encoding --from --interactions --item-columns --item-id --items "
-        "--list-column --log-columns --log-item-id --min-rating --name --out --overwrite --quoting "
-        "--rating --restart --separator --strict --timestamp --title --unknown-items --user-id --vectors "
-        "SETTINGS"
+        "--config --date-format --encoding --event --event-column --from --history-separator "
+        "--interactions --item-columns --item-id --items --list-column --log-columns "
+        "--log-item-id --min-rating --missing-users --name --out --overwrite --quoting --rating "
+        "--repeats --restart --separator --strict --timestamp --title --unknown-items --user-id "
+        "--vectors SETTINGS"
     ),
     "inspect": "--against --json --out FOLDER",
     "items add": (
@@ -57,9 +58,9 @@ COMMANDS = {
     ),
     "items remove": "--ids --json --out FOLDER",
     "recommend": (
-        "--address --allow --date-format --deny --device --dtype --encoding --engine --explain --history "
-        "--input --item-id --json --k --keep-seen --log-columns --output --query --quoting --separator "
-        "--timestamp --unknown-items "
+        "--address --allow --date-format --deny --device --dtype --encoding --engine --explain "
+        "--history --history-separator --input --item-id --json --k --keep-seen --log-columns "
+        "--missing-users --output --query --quoting --separator --timestamp --unknown-items "
         "--user-id --where --workers -k FOLDER"
     ),
     "serve": (
@@ -68,10 +69,10 @@ COMMANDS = {
     ),
     "titles": "--device --dtype --history --json --mode --seed -n FOLDER",
     "transfer": (
-        "--date-format --encoding --interactions --item-columns --item-id --items --list-column "
-        "--log-columns --log-item-id --out --overwrite --pointer-weight --quoting --repeat-weight "
-        "--separator --text-weight --timestamp --title --unknown-items --user-id --vectors "
-        "FOLDER"
+        "--date-format --encoding --history-separator --interactions --item-columns --item-id "
+        "--items --list-column --log-columns --log-item-id --missing-users --out --overwrite "
+        "--pointer-weight --quoting --repeat-weight --separator --text-weight --timestamp "
+        "--title --unknown-items --user-id --vectors FOLDER"
     ),
 }
 """Command -> its options and arguments."""

@@ -11,6 +11,7 @@ import typer
 
 from genrec.cli.options import Device, Dtype, Folder, KeepSeen, OnceCommand, Part
 from genrec.cli.output import log_lines, print_json, print_table
+from genrec.cli.request_words import excluding
 
 if TYPE_CHECKING:
     from genrec.evaluation import Evaluation, Ranker
@@ -43,7 +44,7 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Add the baselines' rows.")
     ] = False,
-    keep_seen: KeepSeen = False,
+    keep_seen: KeepSeen = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write the result here; '-' prints it and nothing else."),
@@ -63,7 +64,7 @@ def evaluate(
         other,
         split.value,
         tuple(k or (5, 10)),
-        not keep_seen,
+        excluding(keep_seen),
         baselines,
         json_file=json_file,
         cases=cases,
@@ -80,7 +81,8 @@ class EvaluationRequest:
 
     Attributes:
         folder: the recommender. other: another one, or a baseline's folder, to compare it with.
-        split: which cases. ks: cut-offs. exclude_seen: whether items of the history are left out.
+        split: which cases. ks: cut-offs. exclude_seen: whether items of the history are left out; None
+            is as `folder` recommends.
         baselines: whether the baselines are measured too.
         json_file: the document; ``-`` prints it and nothing else. cases: Parquet of every case.
         report: HTML page.
@@ -91,7 +93,7 @@ class EvaluationRequest:
     other: Path | None = None
     split: Literal["valid", "test"] = "test"
     ks: tuple[int, ...] = (5, 10)
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
     baselines: bool = False
     json_file: Path | None = None
     cases: Path | None = None
@@ -141,6 +143,9 @@ def run_evaluation(request: EvaluationRequest) -> None:
     request.check_targets()
     recommender = _open(request, request.folder)
     judge = request.judge(recommender)
+    request = replace(
+        request, exclude_seen=judge.exclude_seen
+    )  # the same for what it is compared with
     # Both are opened before either is measured: a wrong folder should not cost minutes.
     second = None if request.other is None else _second(request, judge, request.other)
     mine, others = measure(recommender, judge, baselines=request.baselines)

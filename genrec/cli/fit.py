@@ -11,11 +11,14 @@ from genrec.cli.inputs import Columns, Formats, open_recommender, read_shop, sho
 from genrec.cli.options import (
     DateFormat,
     Encodings,
+    HistorySeparator,
     ItemColumns,
     ListColumn,
     LogColumns,
+    MissingUsers,
     OnceCommand,
     Quotings,
+    Repeats,
     Separators,
     Timestamp,
     Unknown,
@@ -87,7 +90,21 @@ def fit(
     timestamp: Timestamp = "timestamp",
     rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
     min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(help="Count only these: purchase,add_to_cart …", show_default="all"),
+    ] = None,
+    event_column: Annotated[str, typer.Option(help="Name of the column of --event.")] = "event",
+    repeats: Annotated[
+        Repeats,
+        typer.Option(
+            help="An item that a user comes back to: keep it, only with another item between, or the "
+            "first time alone."
+        ),
+    ] = Repeats.keep,
     unknown_items: UnknownItems = Unknown.refuse,
+    missing_users: MissingUsers = Unknown.refuse,
+    history_separator: HistorySeparator = None,
     separator: Separators = None,
     encoding: Encodings = None,
     quoting: Quotings = None,
@@ -116,16 +133,21 @@ def fit(
     words = [*(settings or []), *vectors_setting(vectors or [])]
     words += ["gate.strict=true"] if strict else []
     columns = Columns(
-        item_id,
-        title,
-        user_id,
-        log_item_id or item_id,
-        timestamp,
-        rating,
-        unknown_items,
-        min_rating,
-        list_column or (),
-        Formats(
+        item_id=item_id,
+        title=title,
+        user_id=user_id,
+        log_item_id=log_item_id or item_id,
+        timestamp=timestamp,
+        rating=rating,
+        unknown_items=unknown_items,
+        missing_users=missing_users,
+        min_rating=min_rating,
+        lists=list_column or (),
+        history_separator=history_separator,
+        events=event,
+        event_column=event_column,
+        repeats=repeats,
+        formats=Formats(
             separator or (), encoding or (), quoting or (), item_columns, log_columns, date_format
         ),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec.cli.options import Dtype, Quoting, Unknown
+from genrec.cli.options import Dtype, Quoting, Repeats, Unknown
 from genrec.cli.output import log_lines
 from genrec.common.errors import InputError
 
@@ -99,7 +99,7 @@ class Formats:
 def read_log(
     source: Path,
     catalog: Catalog,
-    columns: dict[str, str],
+    columns: dict[str, str | None],
     policy: dict[str, Any],
     format: TextFormat,
 ) -> Interactions:
@@ -143,6 +143,11 @@ class Columns:
     min_rating: float | None = None
     lists: Sequence[str] = ()
     formats: Formats = field(default_factory=Formats)
+    missing_users: Unknown = Unknown.refuse
+    history_separator: str | None = None
+    events: str | None = None
+    event_column: str = "event"
+    repeats: Repeats = Repeats.keep
 
     def read_catalog(self, items: Path) -> Catalog:
         """Read a product table, and say in the program's log what was read and dropped."""
@@ -156,9 +161,21 @@ class Columns:
 
     def read_log(self, interactions: Path, catalog: Catalog) -> Interactions:
         """Read a click log (see `read_log`)."""
-        columns = {"user_id": self.user_id, "timestamp": self.timestamp, "rating": self.rating}
-        columns["item_id"] = self.log_item_id
-        policy = {"unknown_items": self.unknown_items.value, "min_rating": self.min_rating}
+        columns = {
+            "user_id": self.user_id,
+            "item_id": self.log_item_id,
+            "timestamp": self.timestamp,
+            "rating": self.rating,
+            "event": self.event_column,
+            "history_separator": self.history_separator,
+        }
+        policy = {
+            "unknown_items": self.unknown_items.value,
+            "missing_users": self.missing_users.value,
+            "min_rating": self.min_rating,
+            "events": event_words(self.events),
+            "repeats": self.repeats.value,
+        }
         return read_log(interactions, catalog, columns, policy, self.formats.of_log())
 
 
@@ -174,6 +191,20 @@ def _list_column(words: str) -> tuple[str, str]:
             f"--list-column {words!r} is not NAME=SEPARATOR, such as 'tags=|', 'tags=[]' or 'tags=no'"
         )
     return name, separator
+
+
+def event_words(words: str | None) -> tuple[str, ...] | None:
+    """The events of ``--event``, with commas between them; None where all count.
+
+    Raises:
+        InputError: it names none.
+    """
+    if words is None:
+        return None
+    events = tuple(word.strip() for word in words.split(",") if word.strip())
+    if not events:
+        raise InputError(f"--event {words!r} names no event; give them as purchase,add_to_cart")
+    return events
 
 
 def read_shop(items: Path, interactions: Path, columns: Columns) -> tuple[Catalog, Interactions]:

@@ -19,18 +19,21 @@ __all__ = [
     "Encodings",
     "Engine",
     "Folder",
+    "HistorySeparator",
     "ItemColumns",
     "ItemId",
     "Json",
     "KeepSeen",
     "ListColumn",
     "LogColumns",
+    "MissingUsers",
     "Mode",
     "OnceCommand",
     "Part",
     "Quoting",
     "QuotingOf",
     "Quotings",
+    "Repeats",
     "Separator",
     "Separators",
     "Timestamp",
@@ -50,10 +53,18 @@ class Mode(StrEnum):
 
 
 class Unknown(StrEnum):
-    """What to do with log rows whose item is not in the catalog."""
+    """What to do with log rows whose item is not in the catalog, or that have no user."""
 
     refuse = "refuse"
     drop = "drop"
+
+
+class Repeats(StrEnum):
+    """What to do with a user's repeats of an item."""
+
+    keep = "keep"
+    collapse_consecutive = "collapse_consecutive"
+    keep_first = "keep_first"
 
 
 class Engine(StrEnum):
@@ -91,7 +102,14 @@ Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="A recommender folder, made by 'genrec fit'.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-KeepSeen = Annotated[bool, typer.Option("--keep-seen", help="Seen items may be recommended.")]
+KeepSeen = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-seen/--exclude-seen",
+        help="Whether items of the history may be recommended.",
+        show_default="as the fit found right for its log",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda …")]
 Dtype = Annotated[
     Literal["float32", "bfloat16"] | None,
@@ -146,6 +164,15 @@ DateFormat = Annotated[
     ),
 ]
 UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
+
+MissingUsers = Annotated[Unknown, typer.Option(help="Log rows without a user.")]
+HistorySeparator = Annotated[
+    str | None,
+    typer.Option(
+        help="What stands between the items where a row holds a list, such as '^'.",
+        show_default="found where it is plain",
+    ),
+]
 
 
 class OnceCommand(TyperCommand):

@@ -17,10 +17,12 @@ from genrec.cli.options import (
     Encoding,
     Engine,
     Folder,
+    HistorySeparator,
     ItemId,
     Json,
     KeepSeen,
     LogColumns,
+    MissingUsers,
     Mode,
     OnceCommand,
     Quoting,
@@ -39,7 +41,7 @@ from genrec.cli.output import (
     recommendations_table,
     titles_table,
 )
-from genrec.cli.request_words import split_ids
+from genrec.cli.request_words import excluding, split_ids
 from genrec.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def recommend(
         Path | None, typer.Option(help="Parquet, JSON lines or CSV for --input.")
     ] = None,
     k: TopK = 10,
-    keep_seen: KeepSeen = False,
+    keep_seen: KeepSeen = None,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Return only such items: 'price<20', 'brand=A|B', …; may be repeated."),
@@ -102,6 +104,8 @@ def recommend(
     item_id: ItemId = "item_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
+    missing_users: MissingUsers = Unknown.refuse,
+    history_separator: HistorySeparator = None,
     separator: Separator = None,
     encoding: Encoding = "utf-8",
     quoting: QuotingOf = Quoting.auto,
@@ -157,13 +161,22 @@ def recommend(
     # Where workers search, this process only reads and writes.
     own_device = device if cluster is None else "cpu"
     recommender = open_recommender(folder, own_device, dtype, merged=True)
-    request = read_request(recommender.catalog, k, not keep_seen, allow, deny, where or [])
+    request = read_request(recommender.catalog, k, excluding(keep_seen), allow, deny, where or [])
     request = replace(request, query=query, explain=explain)
     if query is not None and (note := unmatched_query(recommender, query)):
         logging.getLogger("genrec").warning("%s", note)
     if input_file is not None:
-        columns = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
-        policy = {"unknown_items": unknown_items.value}
+        columns = {
+            "user_id": user_id,
+            "item_id": item_id,
+            "timestamp": timestamp,
+            "history_separator": history_separator,
+        }
+        policy = {
+            "unknown_items": unknown_items.value,
+            "missing_users": missing_users.value,
+            "empty_users": "keep",
+        }
         format = text_format(separator, encoding, quoting, log_columns, date_format)
         log = read_log(input_file, recommender.catalog, columns, policy, format)
         if output is None:

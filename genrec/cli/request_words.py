@@ -15,7 +15,7 @@ from genrec.recommender.request import Request
 if TYPE_CHECKING:
     from genrec.data.catalog import Catalog
 
-__all__ = ["check_sources", "read_ids", "read_request", "split_ids"]
+__all__ = ["check_sources", "excluding", "read_ids", "read_request", "split_ids"]
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def check_sources(
 def read_request(
     catalog: Catalog,
     k: int,
-    exclude_seen: bool,
+    exclude_seen: bool | None,
     allow: str | None,
     deny: str,
     where: Sequence[str],
@@ -61,6 +61,11 @@ def read_request(
         log.warning("%s", note)
     allowed = None if allow is None else read_ids(allow, catalog)
     return Request(k, exclude_seen, allowed, read_ids(deny, catalog), tuple(where))
+
+
+def excluding(keep_seen: bool | None) -> bool | None:
+    """What ``--keep-seen/--exclude-seen`` says of seen items; None leaves it to the recommender."""
+    return None if keep_seen is None else not keep_seen
 
 
 def read_ids(words: str, catalog: Catalog) -> list[str]:

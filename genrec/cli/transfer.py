@@ -12,10 +12,12 @@ from genrec.cli.options import (
     DateFormat,
     Encodings,
     Folder,
+    HistorySeparator,
     ItemColumns,
     ItemId,
     ListColumn,
     LogColumns,
+    MissingUsers,
     OnceCommand,
     Quotings,
     Separators,
@@ -78,6 +80,8 @@ def transfer(
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",
     unknown_items: UnknownItems = Unknown.refuse,
+    missing_users: MissingUsers = Unknown.refuse,
+    history_separator: HistorySeparator = None,
     separator: Separators = None,
     encoding: Encodings = None,
     quoting: Quotings = None,
@@ -112,6 +116,8 @@ def transfer(
         formats=Formats(
             separator or (), encoding or (), quoting or (), item_columns, log_columns, date_format
         ),
+        missing_users=missing_users,
+        history_separator=history_separator,
     )
     stated = {
         "text_weight": text_weight,

@@ -98,6 +98,12 @@ class Cases:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def repeated(self) -> NDArray[np.bool_]:
+        """Which targets stand in their own history, `(C,)`."""
+        again = self.histories.items == np.repeat(self.targets, self.histories.lengths)
+        return np.bincount(self.histories.rows, again, len(self)) > 0
+
     def draw(self, most: int | None, seed: int) -> Cases:
         """Keep at most so many, drawn at random, in their order; None keeps all."""
         if most is None or len(self) <= most:

@@ -154,7 +154,7 @@ def _in_order(events: Events) -> Events:
 
 def _without_repeats(events: Events, repeats: str) -> Events:
     """Apply the policy on repeats to sorted events."""
-    if repeats == "keep":
+    if repeats == "keep" or not len(events.items):
         return events
     same = np.int64(events.items.max()) + 1
     pairs = events.users * same + events.items

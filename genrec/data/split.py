@@ -24,8 +24,13 @@ __all__ = [
     "temporal",
     "user_holdout",
     "with_fewer_users",
+    "with_lighter_users",
     "without_fake_users",
 ]
+
+
+_TIMES_THE_MIDDLE = 10
+"""Times the events of the middle user from which one may be heavy."""
 
 
 def leave_one_out(log: Interactions) -> Split:
@@ -167,6 +172,35 @@ def with_fewer_users(split: Split, share: float, seed: int) -> Split:
     valid = split.valid.take(np.flatnonzero(kept[split.valid.users]))
     note = f"training and validation see {size:,} of {len(known):,} users"
     return replace(split, train=train, valid=valid, notes=(*split.notes, note))
+
+
+def with_lighter_users(split: Split, log: Interactions, share: float) -> Split:
+    """Cut users short in training who hold more of it than a person would: robots, shared accounts, tests.
+
+    One such user beside a small shop's customers is most of what is counted, sold and learned. Who holds more
+    than `share` of the training events, and ten times as many as the middle user, keeps the oldest of them:
+    `share` times what the others hold, or as many as the next user has. The cases stay.
+
+    Args:
+        split: of `log`.
+        log: names the users.
+        share: of the training events; 1 leaves everybody as they are.
+    """
+    lengths = split.train.lengths
+    middle = np.median(lengths[lengths > 0]) if lengths.any() else 0
+    heavy = (lengths > share * lengths.sum()) & (lengths > _TIMES_THE_MIDDLE * middle)
+    if not heavy.any():
+        return split
+    others = lengths[~heavy]
+    most = max(int(share * others.sum()), int(others.max(initial=1)))
+    notes = [
+        f"user {log.user_ids[user]!r} holds {lengths[user] / lengths.sum():.1%} of the training events "
+        f"({lengths[user]:,} of {lengths.sum():,}): {min(most, lengths[user]):,} of them count "
+        "(split.heavy_user_share)"
+        for user in np.flatnonzero(heavy)
+    ]
+    train = _heads(split.train, np.where(heavy, np.minimum(lengths, most), lengths))
+    return replace(split, train=train, notes=(*split.notes, *notes))
 
 
 def without_fake_users(split: Split, log: Interactions, settings: FakeUserSettings) -> Split:

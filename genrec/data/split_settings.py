@@ -30,6 +30,9 @@ class SplitSettings(Settings):
     train_share: float = Field(1.0, gt=0, le=1)
     """Share of the users that training and validation see, drawn at random; the test stays whole. What little
     data does is measured with it."""
+    heavy_user_share: float = Field(0.1, gt=0, le=1)
+    """Most of the training events that one user may hold: of one with more, who also has ten times as many as
+    the middle user, only so many are trained on, the oldest. 1 leaves everybody as they are."""
     fake_users: FakeUserSettings = FakeUserSettings()
     """Users who look made up to push an item: they may be left out of training and validation."""
 
@@ -42,7 +45,7 @@ class SplitSettings(Settings):
     def apply(self, log: Interactions, seed: int) -> Split:
         """Cut the log; one that items were removed from, as it was cut before. No log has no parts."""
         from genrec.data.histories import Cases, Split
-        from genrec.data.split import with_fewer_users, without_fake_users
+        from genrec.data.split import with_fewer_users, with_lighter_users, without_fake_users
 
         if log.kept_split is not None:
             return log.kept_split.split(log.histories)
@@ -50,6 +53,7 @@ class SplitSettings(Settings):
             none = Cases.none()
             return Split(self.protocol, log.histories, none, none, ("there is no log",))
         split = with_fewer_users(self._whole(log, seed), self.train_share, seed)
+        split = with_lighter_users(split, log, self.heavy_user_share)
         return without_fake_users(split, log, self.fake_users)
 
     def _whole(self, log: Interactions, seed: int) -> Split:

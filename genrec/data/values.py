@@ -95,11 +95,16 @@ def as_words(values: pa.Array, place: Place) -> pa.Array:
         raise DataError(message, source=place.source, column=place.column) from None
 
 
-def as_ids(values: pa.Array, place: Place) -> pa.Array:
+def as_ids(values: pa.Array, place: Place, *, required: bool = True) -> pa.Array:
     """Return ids as text: whole numbers become their decimal digits, text stays as it is.
 
+    Args:
+        values: the column.
+        place: where it comes from.
+        required: whether each row needs one; else a missing or blank one becomes null.
+
     Raises:
-        DataError: an id is missing, blank, or neither text nor a whole number.
+        DataError: an id is required and missing or blank, or neither text nor a whole number.
     """
     import pyarrow.compute as pc
     import pyarrow.types as types
@@ -109,6 +114,8 @@ def as_ids(values: pa.Array, place: Place) -> pa.Array:
     ids = _id_texts(values, place)
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(ids), ""), True)
     if pc.any(blank).as_py():
+        if not required:
+            return pc.if_else(blank, None, ids)
         position = pc.index(blank, True).as_py()
         raise place.error("the id is empty; every row needs one", position, ids[position].as_py())
     return ids

@@ -117,7 +117,7 @@ def describe(recommender: FittedRecommender, users: int) -> dict[str, Any]:
     seconds = []
     for _ in range(3):  # the best of three: what else the machine does can only slow it down
         began = time.perf_counter()
-        recommender.rank(cases.histories, k, exclude_seen=True)
+        recommender.rank(cases.histories, k, exclude_seen=recommender.exclude_seen)
         seconds.append(time.perf_counter() - began)
     validation = recommender.metrics.get("validation")
     return {

@@ -175,7 +175,7 @@ def _choices(recommender: FittedRecommender, cases: Cases, negatives: int) -> Ch
     log.info("searching for what is expected in %d cases of the training part", len(cases))
     width = min(negatives + 1, len(recommender.catalog))
     alone = recommender.alone().with_beams(max(width, recommender.settings.validation_beams))
-    found = alone.rank(cases.histories, width, exclude_seen=True).items
+    found = alone.rank(cases.histories, width, exclude_seen=recommender.exclude_seen).items
     others = _without(found, cases.targets)[:, : width - 1]
     candidates = np.concatenate([cases.targets[:, None], others], axis=1)
     newest = cases.histories.last(recommender.settings.training.max_items)

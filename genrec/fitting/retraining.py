@@ -24,6 +24,7 @@ from genrec.common.progress import training_bar
 from genrec.data.histories import Cases, Histories, Split
 from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.ties import expected
+from genrec.fitting.repeats import repeated_share
 from genrec.fitting.steps import measure_validation, training_metrics
 from genrec.fitting.weights import (
     UNCHOSEN,
@@ -100,9 +101,10 @@ class Retraining(Generic[AnyRecommender]):
         more: dict[str, Any] = {}
         if self.finish is not None:
             recommender, more = self.finish(recommender)
-        tried: dict[str, dict[str, float]] = {"memory": {}}
+        split = training_split(recommender)
+        share = {"share": repeated_share(split.valid)}
+        tried: dict[str, dict[str, float]] = {"memory": {}, "repeats": share}
         if self.chooses_weights:
-            split = training_split(recommender)
             recommender, tried = choose_mixture_weights(recommender, split, prior)
         recommender.metrics = self._metrics(recommender, result, seconds) | tried | more
         return recommender

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from genrec.data.histories import Cases, Split
 from genrec.evaluation.metrics import METRICS, rank_of_target
 from genrec.evaluation.ranking import Ranking
+from genrec.fitting.repeats import choose_seen
 from genrec.recommender.fitted_recommender import AnyRecommender
 from genrec.recommender.memory import Memory, MemorySettings, compare_texts, join
 from genrec.recommender.mixture import Component, mix
@@ -39,7 +40,6 @@ UNCHOSEN = 0.5
 """What the pointer weighs where nothing can be tried."""
 _ERRORS = 2
 """Standard errors that make a difference."""
-
 W = TypeVar("W")
 
 
@@ -48,6 +48,9 @@ def choose_mixture_weights(
 ) -> tuple[AnyRecommender, dict[str, dict[str, float]]]:
     """Choose on validation what the pointer, then what the memory weighs, unless the settings say it.
 
+    Where users come back to items, that is done with seen items left out and with them kept, and the better
+    way is the recommender's from now on (see `genrec.fitting.repeats`).
+
     Args:
         recommender: trained.
         split: its validation cases choose.
@@ -55,8 +58,15 @@ def choose_mixture_weights(
 
     Returns:
         The recommender with these weights, and for ``pointer`` (where there is one) and ``memory`` the
-        ndcg@10 of every weight tried.
+        ndcg@10 of every weight tried; for ``repeats`` how many targets are, and what each way reached.
     """
+    return choose_seen(recommender, split, lambda way: _weighed(way, split, prior))
+
+
+def _weighed(
+    recommender: AnyRecommender, split: Split, prior: FitSettings | None
+) -> tuple[AnyRecommender, dict[str, dict[str, float]]]:
+    """Choose with seen items left out or kept, as the recommender does (see `choose_mixture_weights`)."""
     tried = {}
     if recommender.language_model.pointer is not None:
         recommender, tried["pointer"] = choose_pointer_weight(recommender, split, prior)
@@ -80,13 +90,14 @@ def choose_pointer_weight(
         weight = UNCHOSEN if before is None else before
         log.warning("no user has a validation case: the pointer weighs %.2f, good or not", weight)
         return recommender.with_pointer_weight(weight), {}
-    codes = recommender.codes_alone().rank(cases.histories, whole.search.widest, exclude_seen=True)
+    seen = recommender.exclude_seen
+    codes = recommender.codes_alone().rank(cases.histories, whole.search.widest, exclude_seen=seen)
     pointing = recommender.with_pointer_weight(0.5).pointing
     assert pointing is not None
     expected = pointing.probabilities(cases.histories)
     weights = sorted({*POINTER_WEIGHTS, *([] if before is None else [before])})
     found = {
-        weight: mixed_ndcg(codes, Component(expected, np.full(len(cases), weight)), cases)
+        weight: mixed_ndcg(codes, Component(expected, np.full(len(cases), weight)), cases, seen)
         for weight in weights
     }
     best = best_weight(found, before)
@@ -121,7 +132,8 @@ def choose_memory_weights(
     likeness = compare_texts(recommender.catalog.texts(whole.template), settings)
     memory = Memory.of(split.train, len(recommender.catalog), settings, likeness)
     before = None if prior is None else prior.memory
-    chosen, found = choose_weights(model, memory, cases, prior=before)
+    seen = recommender.exclude_seen
+    chosen, found = choose_weights(model, memory, cases, prior=before, exclude_seen=seen)
     log.info(
         "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f%s",
         chosen.weight,
@@ -139,16 +151,18 @@ def choose_weights(
     cases: Cases,
     k: int = 10,
     prior: MemorySettings | None = None,
+    exclude_seen: bool = True,
 ) -> tuple[MemorySettings, dict[str, float]]:
     """Choose the weights of the best ndcg@k on validation cases; of equally good ones the smallest.
 
     Args:
         model: `(C, M)`, what the language model ranks for the cases.
         memory: what is mixed with it; weights that its settings state stay as they are.
-        cases: their targets, and histories whose items are not recommended again.
+        cases: their targets and histories.
         k: cut-off.
         prior: weights that were chosen before, which stay unless others are clearly better (see
             `best_weight`).
+        exclude_seen: whether the histories' items are not recommended again.
 
     Returns:
         The settings with both weights, and the ndcg of every pair tried, by ``counts+texts``.
@@ -166,7 +180,7 @@ def choose_weights(
     before = None if prior is None else settings.filled(prior).weights
     tried |= set() if before is None else {before}
     found = {
-        pair: mixed_ndcg(model, join(parts, pair), cases, k)
+        pair: mixed_ndcg(model, join(parts, pair), cases, exclude_seen, k)
         for pair in sorted(tried, key=lambda pair: (sum(pair), pair))
     }
     best = best_weight(found, before)
@@ -175,10 +189,10 @@ def choose_weights(
 
 
 def mixed_ndcg(
-    model: Ranking, component: Component, cases: Cases, k: int = 10
+    model: Ranking, component: Component, cases: Cases, exclude_seen: bool, k: int = 10
 ) -> NDArray[np.float64]:
-    """The ndcg@k `(C,)` of a model mixed with a component, seen items left out."""
-    mixed = mix(model, component, k, deny=list(cases.histories))
+    """The ndcg@k `(C,)` of a model mixed with a component, seen items left out or kept."""
+    mixed = mix(model, component, k, deny=list(cases.histories) if exclude_seen else None)
     return METRICS["ndcg"](rank_of_target(mixed, cases.targets), k)
 
 

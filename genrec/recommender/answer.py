@@ -42,7 +42,7 @@ def answer(
     Returns:
         The ranking `(C, k)`, and for each of its entries what it came from.
     """
-    k, query, exclude_seen = request.k, request.query, request.exclude_seen
+    k, query, exclude_seen = request.k, request.query, request.exclude_seen is not False
     k = min(k, len(recommender.catalog))
     if query is None:
         found = recommender.rank(histories, k, exclude_seen=exclude_seen, allow=allow)

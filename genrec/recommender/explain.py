@@ -79,7 +79,7 @@ def explain(
     reasons: list[list[Changes]] = []
     for reduced in _parts(histories, _items_read(recommender)):
         items = found.items[reduced.users]
-        seen = histories.take(reduced.users) if request.exclude_seen else None
+        seen = histories.take(reduced.users) if request.exclude_seen is not False else None
         scores = _scores(
             recommender, reduced.histories, items, request.query, seen=seen, allow=allow
         )

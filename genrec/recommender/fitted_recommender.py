@@ -156,8 +156,9 @@ class FittedRecommender:
         return scores
 
     def expected(self, histories: Histories) -> Ranking:
-        """What the language model expects, seen items left out: what `rank` mixes with the memory."""
-        deny, widest = list(histories), self.settings.search.widest
+        """What the language model expects, as it recommends: what `rank` mixes with the memory."""
+        deny = list(histories) if self.exclude_seen else None
+        widest = self.settings.search.widest
         found = Ranking(*self._search.search(self._prompts(histories), widest, deny=deny))
         components, width = self.alone()._components(histories), widest + NAMED
         return mix_in_turn(found, components, width, width, deny=deny)
@@ -188,6 +189,11 @@ class FittedRecommender:
         encode, codes = self.language_model.vocabulary.encode, self.semantic_ids.codes
         # (n, L) codes of a history -> (P + n L,) tokens
         return [np.concatenate([prefix, encode(codes[history]).ravel()]) for history in newest]
+
+    @property
+    def exclude_seen(self) -> bool:
+        """Whether it leaves out items of the history, unless a request says otherwise."""
+        return self.settings.exclude_seen is not False
 
     @property
     def device(self) -> torch.device:

@@ -19,9 +19,15 @@ def judge_of(
     recommender: FittedRecommender,
     split: Literal["valid", "test"] = "test",
     ks: tuple[int, ...] = (5, 10),
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
 ) -> Judge:
     """The judge of a recommender's own catalog, log and split.
+
+    Args:
+        recommender: what is measured.
+        split: which cases.
+        ks: cut-offs.
+        exclude_seen: whether items of the history are left out; None is as the recommender does.
 
     Raises:
         InputError: it has no log.
@@ -32,7 +38,8 @@ def judge_of(
             "the recommender has no log to be measured on: it was transferred without one; transfer it "
             "again with --interactions"
         )
-    return Judge(recommender.catalog, log, recommender.split, split, ks, exclude_seen)
+    seen = recommender.exclude_seen if exclude_seen is None else exclude_seen
+    return Judge(recommender.catalog, log, recommender.split, split, ks, seen)
 
 
 def measure(

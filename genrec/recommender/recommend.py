@@ -75,7 +75,7 @@ def recommend(
     Raises:
         InputError: the request or a history does not fit the catalog, or is blank.
     """
-    catalog, request = recommender.catalog, request.checked()
+    catalog, request = recommender.catalog, request.checked(recommender.exclude_seen)
     indices, allowed = read_histories(histories, catalog), request.allowed_items(catalog)
     found, basis = answer(recommender, indices, request, allowed)
     if not request.explain:

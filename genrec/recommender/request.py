@@ -26,22 +26,25 @@ class Request:
     """What is asked for every user.
 
     Attributes:
-        k: items wanted. exclude_seen: leave out items of the history.
+        k: items wanted. exclude_seen: leave out items of the history; None is as the recommender does.
         allow: the only items that may be returned, None for all. deny: items never to return.
         where: conditions that a returned item meets. query: what is wanted now, in words.
         explain: reasons wanted for each item (see `genrec.recommender.explain`).
     """
 
     k: int = 10
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
     allow: Sequence[str] | None = None
     deny: Sequence[str] | None = None
     where: Sequence[Condition | str] = ()
     query: str | None = None
     explain: int = 0
 
-    def checked(self) -> Request:
-        """The same request, its query clean.
+    def checked(self, exclude_seen: bool) -> Request:
+        """The same request, its query clean, and nothing left open.
+
+        Args:
+            exclude_seen: what the recommender does where the request does not say.
 
         Raises:
             InputError: a count is no whole number or too small, `allow` or `deny` is no list, or the query
@@ -52,7 +55,9 @@ class Request:
             check_count("explain", self.explain, "reason")
         if isinstance(self.allow, str) or isinstance(self.deny, str):
             raise InputError("allow and deny must be lists of item ids, such as ['id1', 'id2']")
-        return self if self.query is None else replace(self, query=clean_query(self.query))
+        said = exclude_seen if self.exclude_seen is None else self.exclude_seen
+        query = None if self.query is None else clean_query(self.query)
+        return replace(self, query=query, exclude_seen=said)
 
     def allowed_items(self, catalog: Catalog) -> NDArray[np.int32] | None:
         """Catalog indices of the items that any history may be given; None for all.

@@ -41,6 +41,8 @@ RETIRED = {
     "collaborative.hops": 2,
 }
 """Settings that folders of earlier versions hold, each with the value that is now the only one."""
+EARLIER_SPLIT = {"heavy_user_share": 1.0}
+"""What held of the split in folders that do not say it: theirs must be cut as it was."""
 _ITEMS_A_CODE = 6
 _MOST_FIRST_CODES = 4096
 
@@ -79,6 +81,9 @@ class FitSettings(Settings):
     built-in tasks (see `genrec/language_model/tasks.yaml`), or prompts, answer and weight of your own."""
     prompts: PromptSettings = PromptSettings()
     """How much of an item is put into words, with tasks."""
+    exclude_seen: bool | None = None
+    """Whether recommendations leave out the items of the history. None: the fit finds out where users come
+    back to items, and else they do."""
     search: BeamSettings = BeamSettings()
     """How the catalog is searched."""
     memory: MemorySettings = MemorySettings()
@@ -174,4 +179,7 @@ def read_settings(settings: dict[str, Any], source: str) -> FitSettings:
     Raises:
         ConfigError: one is unknown or not allowed; names `source`.
     """
-    return validate(FitSettings, without_retired(settings, RETIRED, source), source=source)
+    kept = dict(without_retired(settings, RETIRED, source))
+    if isinstance(kept.get("split"), dict):
+        kept["split"] = {**EARLIER_SPLIT, **kept["split"]}
+    return validate(FitSettings, kept, source=source)

@@ -79,7 +79,7 @@ def write_titles(
     items: NDArray[np.integer] | None = None
     if settings.mode == "grounded":
         # The whole history: what was seen long ago is left out too.
-        items = recommender.rank(histories, n, exclude_seen=True).items
+        items = recommender.rank(histories, n, exclude_seen=recommender.exclude_seen).items
     prompts = _prompts(recommender, task, newest, items)
     copies = 1 if items is not None else n
     written = _generate(recommender, prompts, copies, settings)

@@ -82,8 +82,8 @@ class Recommend(Asking):
 
     k: int = Field(10, ge=1, le=MAX_K)
     """Items wanted; fewer come only where fewer pass the filters."""
-    exclude_seen: bool = True
-    """Leave out items of the history."""
+    exclude_seen: bool | None = None
+    """Leave out items of the history; null is as the recommender does, which follows its log."""
     allow: Annotated[list[ItemId], Field(max_length=MAX_IDS)] | None = None
     """The only items that may be returned, such as those in stock."""
     deny: Annotated[list[ItemId], Field(max_length=MAX_IDS)] = []

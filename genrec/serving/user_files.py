@@ -77,7 +77,8 @@ def recommend_file(
     """Recommend for every user of a click log, into a file.
 
     CSV and Parquet get one row a user and item: ``user_id, rank, item_id, title, score, basis``, and
-    ``reasons`` where they are asked for: a list in Parquet, the same as JSON in CSV. JSON lines get one line
+    ``reasons`` where they are asked for: a list in Parquet, the same as JSON in CSV. A user for whom nothing
+    passes the filters has no row there, and is counted in a warning. JSON lines get one line
     a user: ``user_id`` and ``recommendations``. Parts are kept in a folder beside the target until all are
     there, so a run that was killed continues, on whichever engine.
 
@@ -97,7 +98,7 @@ def recommend_file(
         try:
             _make_parts(users, folder, engine or _here(recommender, request))
             with atomic_file(target) as path:
-                _WRITERS[target.suffix](_read_parts(folder), path)
+                _WRITERS[target.suffix](_counting(_read_parts(folder)), path)
         except BaseException as error:
             if not any(folder.glob("*.parquet")):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -221,6 +222,24 @@ def _read_parts(folder: Path) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
     return (pq.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
+def _counting(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same tables; a warning at the end says how many users nothing was found for."""
+    import pyarrow.compute as pc
+
+    nothing = users = 0
+    for table in tables:
+        users += len(table)
+        lengths = pc.list_value_length(table["recommendations"])
+        nothing += pc.sum(pc.equal(lengths, 0)).as_py() or 0
+        yield table
+    if nothing:
+        log.warning(
+            "%s of %s users got no recommendation: every item is seen, denied, or outside the filters",
+            f"{nothing:,}",
+            f"{users:,}",
+        )
 
 
 def _one_row_an_item(table: pa.Table) -> pa.Table:

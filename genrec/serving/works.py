@@ -55,19 +55,19 @@ def known_histories(asking: Asking, snapshot: Snapshot) -> tuple[list[list[str]]
 
 def recommend_work(body: Recommend, histories: list[list[str]], snapshot: Snapshot) -> Work:
     """What answers a request for recommendations; each answer is one history's."""
+    recommender, seen = snapshot.recommender, body.exclude_seen
     request = Request(
         k=body.k,
-        exclude_seen=body.exclude_seen,
+        exclude_seen=recommender.exclude_seen if seen is None else seen,
         allow=body.allow,
         deny=body.deny,
         where=tuple(body.where),
         query=body.query,
         explain=body.explain,
     )
-    recommender = snapshot.recommender
     shared = body.k <= _narrowest(recommender)
     filters = (None if body.allow is None else tuple(body.allow), tuple(body.deny), request.where)
-    asked = (body.query, body.exclude_seen, body.explain, *filters)
+    asked = (body.query, request.exclude_seen, body.explain, *filters)
     key = (snapshot.number, asked, None if shared else body.k)
 
     def answer(rows: list[tuple[list[str], int]]) -> list[Any]:

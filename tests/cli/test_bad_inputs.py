@@ -626,7 +626,8 @@ def test_odd_but_good_inputs_work_to_the_end(files, place, command):
     assert command("inspect", "out").status == 0
     found = command("recommend", "out", "--history", "a1", "-k", "9", "--json").json
     items = (place / "items.csv").read_text(encoding="utf-8").count("\n") - 1
-    assert len(found["recommendations"]) == items - 1
+    comes_back = "u,a1\nu,a1\n" in files.get("log.csv", "")  # then a1 may be recommended again
+    assert len(found["recommendations"]) == items - (not comes_back)
     assert command("evaluate", "out", "--baselines", "--json", "-").json["invalid"] == 0
 
 

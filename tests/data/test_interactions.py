@@ -75,7 +75,8 @@ def test_one_row_a_user(tmp_path: Path, catalog: Catalog, ending: str) -> None:
     log = Interactions.read(write(tmp_path / f"log{ending}", rows), catalog=catalog)
     assert as_dict(log) == EXPECTED
     assert log.report.rows == 5
-    assert log.report.notes == ("one row a user, 3 rows",)
+    empty = "1 of 3 users have no interaction left: they are left out"
+    assert log.report.notes == ("one row a user, 3 rows", empty)
     without = [{k: v for k, v in row.items() if k != "timestamp"} for row in rows]
     log = Interactions.read(write(tmp_path / f"plain{ending}", without), catalog=catalog)
     assert as_dict(log) == {"u2": ["C", "0012"], "u1": ["B", "12", "C"]}

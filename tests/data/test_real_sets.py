@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genrec import FitSettings, GenerativeRecommender
 from genrec.data import Catalog, Interactions, leave_one_out
+from genrec.recommender.measure import judge_of, measure
 
 SETS = {  # files' endings, users, items, interactions, titles missing, items never bought
     "beauty": ("jsonl.gz", "csv.gz", 22_363, 12_101, 198_502, 7, 0),
@@ -47,3 +49,27 @@ def test_ties_keep_the_files_order(shared_data: Path) -> None:
     first = [catalog.item_ids[i] for i in log.histories[0][:3]]
     assert first == ["B004756YJA", "B004ZT0SSG", "B0020YLEYK"]
     assert catalog.index_of(first).tolist() == log.histories[0][:3].tolist()
+
+
+@pytest.mark.slow
+def test_sets_whose_users_come_back(shared_data: Path) -> None:
+    """A quarter of the targets were bought before: found as soon as they may be."""
+    folder = shared_data / "all_beauty_small"
+    catalog = Catalog.read(folder / "items.csv")
+    log = Interactions.read(folder / "interactions.csv", catalog=catalog)
+    settings = FitSettings(
+        encoder={"dimension": 16},
+        collaborative={"dimension": 8},
+        language_model={"compact": {"width": 32, "heads": 2, "layers": 1}},
+        training={"max_steps": 30, "validations": 1},
+    )
+    recommender = GenerativeRecommender.fit(catalog, log, settings)
+    assert recommender.settings.exclude_seen is False
+    found = recommender.metrics["repeats"]
+    assert found["share"] == pytest.approx(0.244, abs=0.001)
+    assert found["kept"] > 3 * found["left_out"]
+    kept = measure(recommender)[0].metrics["recall@10"]
+    assert (
+        kept
+        > 2 * measure(recommender, judge_of(recommender, exclude_seen=True))[0].metrics["recall@10"]
+    )

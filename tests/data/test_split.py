@@ -19,6 +19,7 @@ from genrec.data import (
     user_holdout,
 )
 from genrec.data.split import with_fewer_users
+from genrec.data.split_settings import SplitSettings
 
 N = 12
 
@@ -217,3 +218,62 @@ def test_fewer_users_are_trained_on_and_all_are_tested() -> None:
 def test_the_smallest_share_leaves_one_user() -> None:
     split = leave_one_out(make_log([[1, 2, 3, 4], [4, 5, 6, 7]]))
     assert np.count_nonzero(with_fewer_users(split, 0.01, seed=0).train.lengths) == 1
+
+
+def crowd(people, bot, items=20):
+    """Shoppers of six events and one user of `bot`, each item the next of the one before."""
+    histories = [[(user + step) % items for step in range(6)] for user in range(people)]
+    histories.insert(1, [(7 * step) % items for step in range(bot)])
+    catalog = Catalog.from_table(pa.table({"item_id": [f"i{item}" for item in range(items)]}))
+    return Interactions.of_histories(catalog, Histories.of(histories))
+
+
+@pytest.mark.parametrize(
+    ("people", "bot", "share", "kept"),
+    [
+        (30, 1002, 0.1, 12),  # a tenth of the 30 * 4 events that the others train on
+        (30, 1002, 0.5, 60),
+        (30, 44, 0.1, 12),  # more than ten times four, 26 % of the whole
+        (3, 1002, 0.1, 4),  # as many as the next user has
+        (30, 42, 0.1, 40),  # ten times four is not more than that
+        (30, 1002, 1.0, 1000),
+        (500, 202, 0.1, 200),  # a reader of 200 in a crowd is no robot
+    ],
+)
+def test_a_user_who_is_most_of_the_log_counts_as_a_person(people, bot, share, kept):
+    log = crowd(people, bot)
+    plain, split = leave_one_out(log), SplitSettings(heavy_user_share=share).apply(log, 0)
+    before = plain.train.lengths[1]
+    assert before == bot - 2
+    assert split.train[1].tolist() == log.histories[1][:kept].tolist()
+    others = [user for user in range(people + 1) if user != 1]
+    assert (
+        split.train.take(np.array(others)).items.tolist()
+        == plain.train.take(np.array(others)).items.tolist()
+    )
+    assert np.array_equal(split.test.targets, plain.test.targets)
+    assert np.array_equal(split.valid.histories.items, plain.valid.histories.items)
+    named = [note for note in split.notes if note.startswith("user '1' holds")]
+    assert len(named) == (kept < before)
+    if not named:
+        assert split.train.items.tobytes() == plain.train.items.tobytes()
+        assert split.notes == plain.notes
+
+
+def test_two_robots_do_not_shield_each_other():
+    log = crowd(30, 1002)
+    twice = Histories.of([*log.histories, list(log.histories[1])])
+    split = SplitSettings().apply(Interactions.of_histories(log.catalog, twice), 0)
+    assert split.train.lengths[[1, -1]].tolist() == [12, 12]
+    assert sum("split.heavy_user_share" in note for note in split.notes) == 2
+
+
+def test_what_counts_of_a_robot_stays_when_items_go():
+    log = crowd(30, 1002)
+    split = SplitSettings().apply(log, 0)
+    kept = np.arange(20) != 3
+    catalog = Catalog.from_table(pa.table({"item_id": [f"i{i}" for i in range(20) if i != 3]}))
+    shorter = log.without(kept, catalog, split)
+    again = SplitSettings().apply(shorter, 0)
+    old = [item for item in split.train[1].tolist() if item != 3]
+    assert [item + (item >= 3) for item in again.train[1].tolist()] == old

@@ -160,10 +160,10 @@ def test_a_request_is_answered_as_the_options_of_recommend_are(recommender):
 
 
 def test_a_request_cleans_its_query_and_counts_what_is_wanted():
-    assert Request(query="  a\tgift ").checked().query == "a gift"
+    assert Request(query="  a\tgift ").checked(True).query == "a gift"
     for wrong in ({"k": 0}, {"k": 1.5}, {"explain": -1}, {"query": " "}, {"allow": "P0001"}):
         with pytest.raises(InputError):
-            Request(**wrong).checked()
+            Request(**wrong).checked(True)
 
 
 class TestParts:

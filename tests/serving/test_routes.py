@@ -63,6 +63,20 @@ def test_a_query_that_changes_nothing_is_said(client, histories):
         assert "note" not in client.post("/recommend", json=histories | body).json()
 
 
+def test_seen_items_are_left_out_or_kept_as_the_recommender_does(recommender, make_app, histories):
+    history = histories[8]
+    keeping = recommender.changed(settings=recommender.settings.replace(exclude_seen=False))
+    asked = {"history": history, "k": 120}
+    with TestClient(make_app(keeping)) as client:
+        for more, seen in (
+            ({}, True),
+            ({"exclude_seen": None}, True),
+            ({"exclude_seen": True}, False),
+        ):
+            found = client.post("/recommend", json=asked | more).json()["recommendations"]
+            assert bool({item["item_id"] for item in found} & set(history)) is seen
+
+
 def test_every_answer_names_the_catalog(client, recommender):
     name = catalog_hash(recommender)
     assert len(name) == 16

@@ -130,7 +130,7 @@ def test_one_query_for_all_equals_one_by_one(recommender, log, tmp_path, assert_
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
-def test_users_for_whom_nothing_is_left(recommender, log, shop, tmp_path, ending):
+def test_users_for_whom_nothing_is_left(recommender, log, shop, tmp_path, ending, caplog):
     """Only one item is in stock, and some users have it: they get an empty list, or no rows."""
     ids = shop.catalog.item_ids
     stock = ids[log.histories.items[0]]
@@ -148,6 +148,42 @@ def test_users_for_whom_nothing_is_left(recommender, log, shop, tmp_path, ending
         assert [item[0] for item in found.get(user, [])] == expected
     if ending == ".jsonl":
         assert list(found) == log.user_ids
+    assert f"{len(without)} of {USERS} users got no recommendation" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "empty"),
+    [
+        ("u1,P0003\nu2,gone\nu3,P0003\nu3,gone\n", {"u2"}),
+        ("u1,gone\nu2,gone\nu3,gone\n", {"u1", "u2", "u3"}),
+        ("u2,\nu1,P0003\nu3,P0004\n", {"u2"}),
+        ('u3,"[""P0003"", ""gone""]"\nu2,[]\nu1,"[""gone""]"\n', {"u1", "u2"}),
+        ("u1,P0003 P0004\nu2,\nu3,P0001\n", {"u2"}),
+    ],
+    ids=["unknown items", "nobody known", "no item", "empty lists", "no list"],
+)
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
+def test_every_user_of_a_file_gets_a_row(
+    command, recommender_folder, recommender, tmp_path, caplog, rows, empty, ending
+):
+    """Of whom nothing is known, who gets what a history of nothing gets."""
+    users, target = tmp_path / "users.csv", tmp_path / f"out{ending}"
+    users.write_text("user_id,item_id\n" + rows)
+    asked = ["recommend", recommender_folder, "--input", users, "--unknown-items", "drop", "-k", 2]
+    done = command(*asked, "--output", target)
+    assert done.status == 0, done.message
+    found = read(target)
+    assert sorted(found) == ["u1", "u2", "u3"]
+    assert all(len(items) == 2 for items in found.values())
+    [of_nothing] = recommender.recommend([[]], k=2)
+    for user in empty:
+        assert [item[0] for item in found[user]] == [item.item_id for item in of_nothing]
+    assert (
+        f"{len(empty)} of 3 users have no interaction left: their histories are empty"
+        in caplog.text
+    )
+    printed = command(*asked, "--json").json
+    assert sorted(row["user_id"] for row in printed) == ["u1", "u2", "u3"]
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])

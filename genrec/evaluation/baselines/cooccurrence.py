@@ -37,6 +37,8 @@ class CoOccurrenceConfig(Settings):
     """Candidates kept per history item, the strongest: bounds time and memory on large catalogs."""
     both_directions: bool = False
     """Whether an item that came before counts like one that came after."""
+    repeats: bool = False
+    """Whether an item that comes again counts as following itself: where seen items may be recommended."""
     recency: Recency = Recency()
     """How the items of a history are weighted."""
     popularity_power: float = Field(default=0.0, ge=0, le=1)
@@ -68,7 +70,7 @@ class CoOccurrence:
 
         config = config or CoOccurrenceConfig()
         popularity = Popularity.fit(train, n_items)
-        weights = count_pairs(train, n_items, config.window)
+        weights = count_pairs(train, n_items, config.window, repeats=config.repeats)
         if config.both_directions:
             weights = weights + weights.T
         scale = np.maximum(popularity.counts, 1.0) ** -config.popularity_power
@@ -100,10 +102,13 @@ class CoOccurrence:
         return np.diff(totals[histories.offsets])
 
 
-def count_pairs(train: Histories, n_items: int, window: int) -> csr_matrix:
+def count_pairs(
+    train: Histories, n_items: int, window: int, *, repeats: bool = False
+) -> csr_matrix:
     """Count ordered pairs (earlier, later) up to `window` steps apart, each as 1 / steps, `(N, N)`.
 
-    An item paired with itself is left out: whether to repeat is the protocol's question.
+    An item paired with itself is left out unless `repeats` are wanted: whether to repeat is the protocol's
+    question.
     """
     from scipy.sparse import coo_matrix, csr_matrix
 
@@ -111,7 +116,7 @@ def count_pairs(train: Histories, n_items: int, window: int) -> csr_matrix:
     total = csr_matrix((n_items, n_items), dtype=np.float32)
     for steps in range(1, min(window, int(train.lengths.max(initial=1)) - 1) + 1):
         earlier, later = train.items[:-steps], train.items[steps:]
-        keep = (row[:-steps] == row[steps:]) & (earlier != later)
+        keep = (row[:-steps] == row[steps:]) & (repeats | (earlier != later))
         weight = np.full(keep.sum(), 1 / steps, np.float32)
         entries = (weight, (earlier[keep], later[keep]))
         total = total + coo_matrix(entries, shape=(n_items, n_items)).tocsr()

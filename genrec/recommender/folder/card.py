@@ -181,6 +181,8 @@ def _making(facts: CardFacts) -> list[str]:
         f"- Memory: {_memory(facts)}",
         f"- Search: {_search(facts.settings)}",
     ]
+    if facts.settings.exclude_seen is not None:
+        lines.append(f"- Items of the history: {_seen(facts)}")
     return lines + [f"- {words}" for kind, words in RETRAINED.items() if kind in facts.metrics]
 
 
@@ -261,6 +263,18 @@ def _memory(facts: CardFacts) -> str:
     return (
         f"counts of the training log weigh {counts:.2f}, likeness of texts {texts:.2f}, the language model "
         f"the rest ({1 - counts - texts:.2f}); {chosen}"
+    )
+
+
+def _seen(facts: CardFacts) -> str:
+    done = "left out of recommendations" if facts.settings.exclude_seen else "recommended again"
+    found = facts.metrics.get("repeats", {})
+    if not {"left_out", "kept"} <= found.keys():
+        return f"{done}, unless a request says otherwise"
+    return (
+        f"{done}, unless a request says otherwise; {found['share']:.1%} of the validation targets stand in "
+        f"their own history, and ndcg@10 was {_fraction(found['left_out'])} with seen items left out, "
+        f"{_fraction(found['kept'])} with them kept"
     )
 
 

@@ -17,6 +17,7 @@ const REASONS = 2;
 
 export function startRecommend() {
   const recommend = latest(find, show, fail);
+  byId("seen").indeterminate = true; // until somebody says
   const again = () => {
     byId("recommend-status").textContent = "Asking…";
     byId("recommend-error").textContent = "";
@@ -40,7 +41,9 @@ function wanted() {
   const query = byId("query").value.trim();
   const where = byId("where").value.split("\n").map((line) => line.trim()).filter(Boolean);
   const history = historyIds();
-  const body = { history, k: byId("k").valueAsNumber, exclude_seen: byId("seen").checked, where };
+  const seen = byId("seen");
+  const exclude_seen = seen.indeterminate ? null : seen.checked; // null: as the recommender does
+  const body = { history, k: byId("k").valueAsNumber, exclude_seen, where };
   if (history.length) body.explain = REASONS;
   return query ? { ...body, query } : body;
 }

@@ -91,7 +91,10 @@ def test_a_list_with_strangers_asks_for_the_separator_and_takes_it(tmp_path, com
     assert refused.status == 2
     assert "--history-separator '^'" in refused.message
     assert command(*words, "--history-separator", "^").status == 0
-    assert "20 rows in the file, 120 interactions read, 20 dropped (unknown item), 100 kept" in caplog.text
+    assert (
+        "20 rows in the file, 120 interactions read, 20 dropped (unknown item), 100 kept"
+        in caplog.text
+    )
 
 
 def test_a_robot_is_named_and_told(tmp_path, command, caplog):

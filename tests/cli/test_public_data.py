@@ -1,4 +1,4 @@
-"""Public data sets in the form in which their authors publish them, read by the commands of docs/your_data.md.
+"""Public data sets as their authors publish them, read by the commands of docs/your_data.md.
 
 The rows are made up; names of files and columns, separators, encodings and kinds of values are the authors'.
 """
@@ -14,11 +14,16 @@ from pathlib import Path
 import pytest
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "your_data.md"
-QUICK = (
-    "encoder.dimension=16 collaborative.dimension=8 language_model.compact.width=16 "
-    "language_model.compact.layers=1 language_model.compact.heads=2 training.max_steps=4 "
-    "training.validations=1 search.beams=10"
-).split()
+QUICK = [
+    "encoder.dimension=16",
+    "collaborative.dimension=8",
+    "language_model.compact.width=16",
+    "language_model.compact.layers=1",
+    "language_model.compact.heads=2",
+    "training.max_steps=4",
+    "training.validations=1",
+    "search.beams=10",
+]
 TITLES = ["Toy Fair", "Léon's Night", "Heat & Dust", "Jumanji Two", "Grumpy Old Cats", "Waiting"]
 CLICKS = [(user, (user + time) % 6, time) for user in range(5) for time in range(4)]
 """User, item and time of each event."""
@@ -46,17 +51,13 @@ def movielens():
 
 
 def recbole():
-    items = (
-        f"{n + 1}\t{title}\t{1990 + n}\tComedy Children's" for n, title in enumerate(TITLES)
-    )
+    items = (f"{n + 1}\t{title}\t{1990 + n}\tComedy Children's" for n, title in enumerate(TITLES))
     log = (f"{u + 1}\t{i + 1}\t{1 + t}\t{881250949 + t}" for u, i, t in CLICKS)
     return {
         "ml-100k.item": lines(
             "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq", *items
         ),
-        "ml-100k.inter": lines(
-            "user_id:token\titem_id:token\trating:float\ttimestamp:float", *log
-        ),
+        "ml-100k.inter": lines("user_id:token\titem_id:token\trating:float\ttimestamp:float", *log),
     }
 
 
@@ -118,9 +119,7 @@ def hm():
         f'"Jersey top, with narrow straps."'
         for n, title in enumerate(TITLES)
     )
-    log = (
-        f"2018-09-2{t},{u:064x},010877501{i},0.0508{t},2" for u, i, t in CLICKS
-    )
+    log = (f"2018-09-2{t},{u:064x},010877501{i},0.0508{t},2" for u, i, t in CLICKS)
     return {
         "articles.csv": lines(
             "article_id,product_code,prod_name,product_type_no,product_type_name,product_group_name,"
@@ -257,7 +256,7 @@ def test_its_files_are_read_by_the_commands_of_the_document(
     line = block[block.index("genrec fit") :].replace("\\\n", " ")
     answer = command(*shlex.split(line)[1:], *QUICK)
     assert answer.status == 0, answer.err
-    told = caplog.text
-    assert "6 rows read, 6 kept" in told and kept in told, told
+    assert "6 rows read, 6 kept" in caplog.text
+    assert kept in caplog.text
     out = Path(line.split("--out ")[1].strip())
     assert (out / "recommender.json").is_file()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from genrec.common.errors import DataError
 from genrec.data.parts import Part
 from genrec.data.plain_columns import plain_schema, plain_table
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["delimited_rows", "json_blocks", "parquet_rows"]
 
+_COUNTED_BYTES = 8 << 20
 ReadDelimited: TypeAlias = (
     "Callable[[Path, str, Sequence[str] | None], tuple[list[str], Iterator[pa.Table]]]"
 )
@@ -90,11 +93,15 @@ def delimited_rows(
     return [*names, *values], batches()
 
 
-def json_blocks(parts: Sequence[Part]) -> Iterator[Block]:
+def json_blocks(parts: Sequence[Part], told: Callable[[int], None]) -> Iterator[Block]:
     """Stream the lines of JSON files.
 
+    Args:
+        parts: the files.
+        told: called with the lines of each file, counted in its bytes, once they are read.
+
     Raises:
-        DataError: while iterating: a file is damaged, or a line is no JSON object.
+        DataError: while iterating: a file is damaged, or a line is no JSON object or was not read.
     """
     from genrec.data.delimited import read_lines
     from genrec.data.json_lines import checked_lines
@@ -103,8 +110,30 @@ def json_blocks(parts: Sequence[Part]) -> Iterator[Block]:
         if len(parts) > 1 and _is_empty(part):
             continue
         with _own_copy(part) as path:
+            seen = 0
             for lines in checked_lines(read_lines(path), part.name):
+                seen += len(lines)
                 yield lines, part.values
+            held = _lines_in(path)
+            if seen != held:
+                message = f"the file has {held:,} lines, but {seen:,} were read; is it damaged?"
+                raise DataError(message, source=part.name)
+            told(held)
+
+
+def _lines_in(path: Path) -> int:
+    """Count the lines of a file that are not empty, in its bytes."""
+    from genrec.data.text_stream import open_stream
+
+    lines, after_end = 0, True
+    with open_stream(path) as stream:
+        while block := stream.read(_COUNTED_BYTES):
+            data = np.frombuffer(block, np.uint8)
+            ends = (data == ord("\n")) | (data == ord("\r"))
+            before = np.concatenate([[after_end], ends[:-1]])
+            lines += int(np.count_nonzero(before & ~ends))
+            after_end = bool(ends[-1])
+    return lines
 
 
 def _first_header(

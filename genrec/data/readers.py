@@ -182,12 +182,13 @@ def open_rows(source: Source, columns: Sequence[str], format: TextFormat | None 
     Raises:
         DataError: the source cannot be read; says where and why.
     """
-    name, blocks, parts = _take_apart(source, format)
+    tally = _Tally()
+    name, blocks, parts = _take_apart(source, format, tally)
     if blocks is not None:
         from genrec.data.json_lines import read_json_texts
 
         names, batches = read_json_texts(blocks, columns, name)
-        rows = Rows(name, tuple(names), batches)
+        rows = Rows(name, tuple(names), batches, tally=tally)
     else:
         rows = _typed_rows(source, name, parts, columns, format)
     return replace(rows, columns=tuple(without_left_over(rows.columns, columns)))
@@ -219,12 +220,13 @@ def read_rows(
     """
     import pyarrow as pa
 
-    name, blocks, parts = _take_apart(source, format)
+    tally = _Tally()
+    name, blocks, parts = _take_apart(source, format, tally)
     if blocks is not None:
         from genrec.data.json_lines import read_json_table
 
         table = read_json_table(blocks, texts, name)
-        rows = Rows(name, tuple(table.column_names), iter(()))
+        rows = Rows(name, tuple(table.column_names), iter(()), tally=tally)
     else:
         rows = _typed_rows(source, name, parts, None, format)
         tables = list(rows.batches)
@@ -239,16 +241,18 @@ def read_rows(
 
 
 def _take_apart(
-    source: Source, format: TextFormat | None
+    source: Source, format: TextFormat | None, tally: _Tally
 ) -> tuple[str, Iterator[Block] | None, list[Part]]:
     """Name a source; give its lines if it is JSON or a list of dicts, and its files if it has some."""
     if isinstance(source, (str, Path)):
         text = format is not None and format.separator is not None
         name, parts = find_parts(source, text=text)
-        return name, json_blocks(parts) if parts[0].kind == "json" else None, parts
+        blocks = json_blocks(parts, tally.add) if parts[0].kind == "json" else None
+        return name, blocks, parts
     if (dicts := rows_of_dicts(source)) is not None:
         from genrec.data.json_lines import lines_of_rows
 
+        tally.add(len(dicts))
         return _DICTS, iter([(lines_of_rows(dicts, _DICTS), {})] if dicts else []), []
     return "", None, []
 

@@ -264,3 +264,33 @@ def test_memory_grows_with_the_file_not_with_keys_times_rows(tmp_path: Path) -> 
     )
     assert paths[1].stat().st_size < 5e6
     assert int(grown.stdout) < 250  # megabytes; one cell for each key and row takes 2,000
+
+
+LINES = {
+    "no last line end": ('{"item_id": "a"}\n{"item_id": "b"}', 2),
+    "blank lines": ('\n{"item_id": "a"}\r\n\r\n\n{"item_id": "b"}\n\n', 2),
+    "carriage returns": ('{"item_id": "a"}\r{"item_id": "b"}\r', 2),
+    "a mark at the start": ('\ufeff{"item_id": "a"}\n', 1),
+}
+
+
+@pytest.mark.parametrize("kind", list(LINES))
+def test_lines_are_counted_on_their_own(tmp_path: Path, kind: str) -> None:
+    text, rows = LINES[kind]
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(text.encode())
+    report = Catalog.read(path).report
+    assert (report.in_file, report.rows, report.kept) == (rows, rows, rows)
+    assert Catalog.read([{"item_id": "a"}]).report.in_file == 1
+
+
+def test_a_line_that_was_not_read_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genrec.data import delimited
+
+    path = write(tmp_path / "x.jsonl", [{"item_id": n} for n in range(5)])
+    whole = delimited.read_lines
+    monkeypatch.setattr(delimited, "read_lines", lambda path: (t[:3] for t in whole(path)))
+    with pytest.raises(DataError, match=r"x\.jsonl: the file has 5 lines, but 3 were read"):
+        Catalog.read(path)

@@ -167,6 +167,16 @@ def test_what_rfc_4180_has_is_read_as_ever(tmp_path, title):
     assert notes == ((f"{breaks} line breaks stand within quoted fields",) if breaks else ())
 
 
+@pytest.mark.parametrize("title", ["Cup", '"Cup, red"'])
+def test_two_ways_to_end_a_line_are_refused_and_one_is_read(tmp_path, title):
+    content = f"item_id,title\n1,{title}\r2,Mat\n"
+    with pytest.raises(DataError, match="some lines end in LF and some in a carriage return alone"):
+        read(tmp_path / "items.csv", content)
+    for ending in ("\n", "\r", "\r\n"):
+        text = f"item_id,title\n\n1,{title}\n2,Mat".replace("\n", ending)
+        assert [row["item_id"] for row in read(tmp_path / "items.csv", text)[0]] == ["1", "2"]
+
+
 @given(st.lists(st.sampled_from(["a", '"', '""', ",", "\n", "\r\n", "\\", '\\"']), max_size=24))
 def test_a_file_in_small_blocks_is_the_same_file(pieces):
     data = "".join(pieces).encode()

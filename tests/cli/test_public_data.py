@@ -231,10 +231,14 @@ SETS = {
 
 
 def blocks():
-    """Heading -> its block of commands, of the section on public data sets."""
+    """Heading -> its script (or none) and its command, of the section on public data sets."""
     section = DOCUMENT.read_text(encoding="utf-8").split("\n## Public data sets\n")[1]
-    section = section.split("\n## ")[0]
-    return dict(re.findall(r"### (.+?)\n.*?```bash\n(.+?)```", section, re.DOTALL))
+    found = {}
+    for part in section.split("\n## ")[0].split("\n### ")[1:]:
+        scripts = re.findall(r"```python\n(.+?)```", part, re.DOTALL)
+        [line] = re.findall(r"```bash\n(.+?)```", part, re.DOTALL)
+        found[part.split("\n")[0]] = "".join(scripts), line.replace("\\\n", " ")
+    return found
 
 
 def test_each_data_set_of_the_document_is_tried():
@@ -249,11 +253,8 @@ def test_its_files_are_read_by_the_commands_of_the_document(
     monkeypatch.chdir(tmp_path)
     for file, content in written().items():
         Path(file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    block = blocks()[name]
-    if "<<" in block:
-        script = block.split("<<'EOF'\n")[1].split("\nEOF\n")[0]
-        subprocess.run([sys.executable, "-c", script], check=True)
-    line = block[block.index("genrec fit") :].replace("\\\n", " ")
+    script, line = blocks()[name]
+    subprocess.run([sys.executable, "-c", script], check=True)
     answer = command(*shlex.split(line)[1:], *QUICK)
     assert answer.status == 0, answer.err
     assert "6 rows read, 6 kept" in caplog.text

@@ -4,10 +4,10 @@ from genrec.data.catalog import Catalog, CatalogColumns, ItemTemplate
 from genrec.data.conditions import Condition
 from genrec.data.histories import Cases, Histories, Split
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
-from genrec.data.readers import ReadReport
+from genrec.data.reading.readers import ReadReport
+from genrec.data.reading.text_format import TextFormat
 from genrec.data.split import cold_items, leave_one_out, temporal, user_holdout
 from genrec.data.synthetic import SyntheticData, SyntheticShop, generate
-from genrec.data.text_format import TextFormat
 
 __all__ = [
     "Cases",

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from genrec.common.errors import DataError
 from genrec.data.item_text import MISSING_WORDS
-from genrec.data.json_lines import parse_lists
 from genrec.data.list_columns import LITERAL, OPENS, WHOLE, literal_list, separator_of
+from genrec.data.reading.json_lines import parse_lists
 from genrec.data.values import is_text, trimmed
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from genrec.data.attributes import Attribute
 from genrec.data.conditions import Condition
 from genrec.data.item_text import FIRST_FIELDS, ItemTemplate, field_texts, render
 from genrec.data.list_columns import find_list_columns, separator_of, split_value
-from genrec.data.plain_columns import plain_table
-from genrec.data.readers import ReadReport, Rows, Source, nearest, read_rows
+from genrec.data.reading.plain_columns import plain_table
+from genrec.data.reading.readers import ReadReport, Rows, Source, nearest, read_rows
+from genrec.data.reading.text_format import TextFormat
 from genrec.data.text_columns import find_wordless, wordless_columns
-from genrec.data.text_format import TextFormat
 from genrec.data.title_column import ask_for_title
 from genrec.data.values import Place, as_ids
 

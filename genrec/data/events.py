@@ -18,8 +18,8 @@ from pydantic import Field
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
-from genrec.data.readers import Rows, Source, nearest, open_rows
-from genrec.data.text_format import TextFormat
+from genrec.data.reading.readers import Rows, Source, nearest, open_rows
+from genrec.data.reading.text_format import TextFormat
 from genrec.data.timestamps import Timestamps, arrow_mask
 from genrec.data.unroll import holds_lists, plain_separator, unroll
 from genrec.data.values import Place, as_floats, as_ids, as_words

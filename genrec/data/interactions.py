@@ -13,8 +13,8 @@ from genrec.data.catalog import Catalog
 from genrec.data.events import Events, InteractionColumns, LogPolicy, read_events
 from genrec.data.histories import Histories
 from genrec.data.kept_split import KeptSplit
-from genrec.data.readers import ReadReport, Source
-from genrec.data.text_format import TextFormat
+from genrec.data.reading.readers import ReadReport, Source
+from genrec.data.reading.text_format import TextFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa

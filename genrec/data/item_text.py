@@ -14,7 +14,7 @@ from pydantic import Field
 
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
-from genrec.data.readers import nearest
+from genrec.data.reading.readers import nearest
 from genrec.data.text_cleaning import TextCleaning
 from genrec.data.text_columns import wordless_columns
 

@@ -12,9 +12,9 @@ from genrec.common.errors import DataError
 from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
 from genrec.data.differences import differing
-from genrec.data.json_lines import parse_objects
 from genrec.data.list_columns import with_lists_of
-from genrec.data.readers import nearest
+from genrec.data.reading.json_lines import parse_objects
+from genrec.data.reading.readers import nearest
 from genrec.data.values import is_text
 
 if TYPE_CHECKING:

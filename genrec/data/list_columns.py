@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from genrec.common.errors import InputError
-from genrec.data.readers import nearest
+from genrec.data.reading.readers import nearest
 from genrec.data.values import is_text, trimmed
 
 if TYPE_CHECKING:

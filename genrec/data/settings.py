@@ -11,8 +11,8 @@ from pydantic import model_validator
 from genrec.common.config import Settings
 from genrec.data.catalog import Catalog, CatalogColumns
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
+from genrec.data.reading.text_format import TextFormat
 from genrec.data.synthetic import SyntheticShop, generate
-from genrec.data.text_format import TextFormat
 
 __all__ = ["DataSettings"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.common.errors import DataError
-from genrec.data.json_lines import parse_lists
+from genrec.data.reading.json_lines import parse_lists
 from genrec.data.values import Place, as_texts, is_text
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pydantic import Field
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
-from genrec.data.readers import ReadReport, nearest, read_table
+from genrec.data.reading.readers import ReadReport, nearest, read_table
 from genrec.data.values import Place, as_ids
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from genrec.common.config import Settings
-from genrec.data.readers import nearest
+from genrec.data.reading.readers import nearest
 
 __all__ = [
     "PLACEHOLDER",

@@ -21,7 +21,7 @@ from genrec.common.artifacts import hash_file
 from genrec.common.errors import DataError, InputError, RecommenderError
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Histories
-from genrec.data.readers import nearest
+from genrec.data.reading.readers import nearest
 from genrec.data.vectors import VectorFile, read_vectors, unit_rows
 from genrec.encoders import (
     TextEncoder,

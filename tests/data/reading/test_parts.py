@@ -13,7 +13,7 @@ import pytest
 
 from genrec.common.errors import DataError
 from genrec.data import Catalog, InteractionColumns, Interactions
-from genrec.data.readers import open_rows, read_table
+from genrec.data.reading.readers import open_rows, read_table
 
 Rows = list[dict[str, Any]]
 

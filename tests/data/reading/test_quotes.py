@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.common.errors import DataError
-from genrec.data import quotes, text_stream
 from genrec.data.catalog import Catalog
 from genrec.data.interactions import Interactions
-from genrec.data.quotes import survey
-from genrec.data.readers import read_rows
-from genrec.data.text_format import TextFormat
+from genrec.data.reading import quotes, text_stream
+from genrec.data.reading.quotes import survey
+from genrec.data.reading.readers import read_rows
+from genrec.data.reading.text_format import TextFormat
 
 
 def read(path, content, **format):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from genrec.common.errors import DataError, GenrecError
 from genrec.data.catalog import Catalog
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
-from genrec.data.readers import read_rows
-from genrec.data.text_format import TextFormat
+from genrec.data.reading.readers import read_rows
+from genrec.data.reading.text_format import TextFormat
 
 PIECES = [
     "a",

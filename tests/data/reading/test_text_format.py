@@ -10,9 +10,9 @@ from genrec.common.config import validate
 from genrec.common.errors import ConfigError, DataError, InputError
 from genrec.data import Catalog, Interactions, TextFormat
 from genrec.data.interactions import InteractionColumns
-from genrec.data.readers import open_rows, read_table
+from genrec.data.reading.readers import open_rows, read_table
+from genrec.data.reading.text_format import looks_like_rows
 from genrec.data.settings import DataSettings
-from genrec.data.text_format import looks_like_rows
 
 CATALOG = Catalog.from_table(pa.table({"item_id": ["1", "7", "N9"]}))
 

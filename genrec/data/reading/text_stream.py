@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrec.common.errors import DataError
-from genrec.data.text_format import TextFormat
+from genrec.data.reading.text_format import TextFormat
 
 __all__ = [
     "BLOCK_BYTES",

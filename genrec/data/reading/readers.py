@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from genrec.common.errors import DataError
-from genrec.data.frames import open_frame, rows_of_dicts
-from genrec.data.names import nearest, without_left_over
-from genrec.data.part_files import delimited_rows, json_blocks, parquet_rows
-from genrec.data.parts import Part, find_parts
-from genrec.data.plain_columns import plain_table
-from genrec.data.text_format import TextFormat, looks_like_rows
+from genrec.data.reading.frames import open_frame, rows_of_dicts
+from genrec.data.reading.names import nearest, without_left_over
+from genrec.data.reading.part_files import delimited_rows, json_blocks, parquet_rows
+from genrec.data.reading.parts import Part, find_parts
+from genrec.data.reading.plain_columns import plain_table
+from genrec.data.reading.text_format import TextFormat, looks_like_rows
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
-    from genrec.data.json_lines import Block
-    from genrec.data.layout import Layout
+    from genrec.data.reading.json_lines import Block
+    from genrec.data.reading.layout import Layout
 
 __all__ = ["ReadReport", "Rows", "Source", "nearest", "open_rows", "read_rows", "read_table"]
 
@@ -185,7 +185,7 @@ def open_rows(source: Source, columns: Sequence[str], format: TextFormat | None 
     tally = _Tally()
     name, blocks, parts = _take_apart(source, format, tally)
     if blocks is not None:
-        from genrec.data.json_lines import read_json_texts
+        from genrec.data.reading.json_lines import read_json_texts
 
         names, batches = read_json_texts(blocks, columns, name)
         rows = Rows(name, tuple(names), batches, tally=tally)
@@ -223,7 +223,7 @@ def read_rows(
     tally = _Tally()
     name, blocks, parts = _take_apart(source, format, tally)
     if blocks is not None:
-        from genrec.data.json_lines import read_json_table
+        from genrec.data.reading.json_lines import read_json_table
 
         table = read_json_table(blocks, texts, name)
         rows = Rows(name, tuple(table.column_names), iter(()), tally=tally)
@@ -250,7 +250,7 @@ def _take_apart(
         blocks = json_blocks(parts, tally.add) if parts[0].kind == "json" else None
         return name, blocks, parts
     if (dicts := rows_of_dicts(source)) is not None:
-        from genrec.data.json_lines import lines_of_rows
+        from genrec.data.reading.json_lines import lines_of_rows
 
         tally.add(len(dicts))
         return _DICTS, iter([(lines_of_rows(dicts, _DICTS), {})] if dicts else []), []
@@ -291,7 +291,7 @@ class _TextFiles:
         self, path: Path, delimiter: str, columns: Sequence[str] | None
     ) -> tuple[list[str], Iterator[pa.Table]]:
         """Open one of them; what was found out is kept for the next time."""
-        from genrec.data.delimited import read_delimited
+        from genrec.data.reading.delimited import read_delimited
 
         format = self._format
         if format.separator is None:

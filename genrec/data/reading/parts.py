@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from genrec.common.errors import DataError
-from genrec.data.file_systems import is_url, open_url, shown, url_of
-from genrec.data.names import nearest
+from genrec.data.reading.file_systems import is_url, open_url, shown, url_of
+from genrec.data.reading.names import nearest
 
 __all__ = ["Part", "find_parts"]
 

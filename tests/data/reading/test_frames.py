@@ -15,7 +15,7 @@ import pytest
 
 from genrec.common.errors import DataError
 from genrec.data import Catalog, InteractionColumns, Interactions
-from genrec.data.readers import open_rows, read_table
+from genrec.data.reading.readers import open_rows, read_table
 
 ITEMS = [{"item_id": f"i{n}", "title": f"lamp {n}", "price": n + 0.5} for n in range(3)]
 EVENTS = [{"user_id": "u", "item_id": f"i{n}", "timestamp": f"2024-01-0{3 - n}"} for n in range(3)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from genrec.common.errors import DataError
 from genrec.data import Catalog, CatalogColumns
-from genrec.data.readers import open_rows, read_table
+from genrec.data.reading.readers import open_rows, read_table
 
 
 def write(path: Path, rows: list[Any]) -> Path:
@@ -287,7 +287,7 @@ def test_lines_are_counted_on_their_own(tmp_path: Path, kind: str) -> None:
 def test_a_line_that_was_not_read_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genrec.data import delimited
+    from genrec.data.reading import delimited
 
     path = write(tmp_path / "x.jsonl", [{"item_id": n} for n in range(5)])
     whole = delimited.read_lines

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrec.common.errors import DataError
-from genrec.data.quotes import Problem, Survey, survey
-from genrec.data.text_format import TextFormat
-from genrec.data.text_stream import UNIT, count_rows, text_blocks, whole_lines
+from genrec.data.reading.quotes import Problem, Survey, survey
+from genrec.data.reading.text_format import TextFormat
+from genrec.data.reading.text_stream import UNIT, count_rows, text_blocks, whole_lines
 
 __all__ = ["Layout", "find_layout"]
 

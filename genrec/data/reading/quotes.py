@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.data.text_stream import count_rows, whole_lines
+from genrec.data.reading.text_stream import count_rows, whole_lines
 
 __all__ = ["Problem", "Survey", "survey", "unescaped"]
 

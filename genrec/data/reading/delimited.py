@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genrec.common.errors import DataError
-from genrec.data.layout import Layout, find_layout
-from genrec.data.quotes import Problem, survey, unescaped
-from genrec.data.text_format import TextFormat, looks_like_rows
-from genrec.data.text_stream import (
+from genrec.data.reading.layout import Layout, find_layout
+from genrec.data.reading.quotes import Problem, survey, unescaped
+from genrec.data.reading.text_format import TextFormat, looks_like_rows
+from genrec.data.reading.text_stream import (
     BLOCK_BYTES,
     UNIT,
     BlockFile,

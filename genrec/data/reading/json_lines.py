@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from genrec.common.errors import DataError
-from genrec.data.json_columns import keys_of, query, texts_of, typed_columns
+from genrec.data.reading.json_columns import keys_of, query, texts_of, typed_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec.common.errors import DataError
-from genrec.data.names import require_distinct
+from genrec.data.reading.names import require_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from genrec.common.errors import DataError
-from genrec.data import delimited
-from genrec.data.readers import ReadReport, nearest, open_rows, read_table
-from genrec.data.text_format import TextFormat
+from genrec.data.reading import delimited
+from genrec.data.reading.readers import ReadReport, nearest, open_rows, read_table
+from genrec.data.reading.text_format import TextFormat
 
 ROWS = [
     {"item_id": "0012", "title": 'Tent, "large"', "brand": "Å & B"},

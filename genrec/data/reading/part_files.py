@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from genrec.common.errors import DataError
-from genrec.data.parts import Part
-from genrec.data.plain_columns import plain_schema, plain_table
+from genrec.data.reading.parts import Part
+from genrec.data.reading.plain_columns import plain_schema, plain_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from genrec.data.json_lines import Block
+    from genrec.data.reading.json_lines import Block
 
 __all__ = ["delimited_rows", "json_blocks", "parquet_rows"]
 
@@ -103,8 +103,8 @@ def json_blocks(parts: Sequence[Part], told: Callable[[int], None]) -> Iterator[
     Raises:
         DataError: while iterating: a file is damaged, or a line is no JSON object or was not read.
     """
-    from genrec.data.delimited import read_lines
-    from genrec.data.json_lines import checked_lines
+    from genrec.data.reading.delimited import read_lines
+    from genrec.data.reading.json_lines import checked_lines
 
     for part in parts:
         if len(parts) > 1 and _is_empty(part):
@@ -123,7 +123,7 @@ def json_blocks(parts: Sequence[Part], told: Callable[[int], None]) -> Iterator[
 
 def _lines_in(path: Path) -> int:
     """Count the lines of a file that are not empty, in its bytes."""
-    from genrec.data.text_stream import open_stream
+    from genrec.data.reading.text_stream import open_stream
 
     lines, after_end = 0, True
     with open_stream(path) as stream:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genrec.common.errors import DataError
-from genrec.data.names import require_distinct
+from genrec.data.reading.names import require_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,1 @@
+"""Reading of tables: files, folders, URLs and frames to Arrow columns, with every row counted."""

@@ -100,10 +100,12 @@ def test_a_filter_that_leaves_nothing_is_told(
     filters = ["--where", "price<0", "--where", "price<100"]
     answer = command("--quiet", "recommend", recommender_folder, *who, *words, *filters)
     assert answer.status == 0
-    [note] = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    note, *others = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert note.startswith(
         "no item meets all of --where: of 120 items 'price<0' leaves 0, 'price<100'"
     )
+    assert [words for words in others if not words.startswith("1 of 1 users got no")] == []
+    assert len(others) == (who == [])
     if "--json" in words:
         assert answer.json == {"recommendations": []}
     if who == []:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -340,4 +341,6 @@ def _deepest(value: Any, separator: str) -> Any:
         value = next((part for part in reversed(value) if part not in (None, "", [])), None)
     if isinstance(value, str):
         value = value.strip()
+    if isinstance(value, (dict, tuple)):  # a struct, or an entry of a map
+        value = json.dumps(value, default=str)
     return None if value in (None, "") or value != value else value

@@ -19,6 +19,8 @@ _FORMATS = (
     "a number or an ISO date such as 2024-05-01 or 2024-05-01T12:30:00Z; other dates are read with "
     "--date-format, such as '%d/%m/%Y %H:%M'"
 )
+_LIMIT = 2.0**63
+"""Below it a number fits in 64 bits."""
 
 
 class Timestamps:
@@ -69,8 +71,8 @@ class Timestamps:
         if all(_is_whole(part) for part in self._parts):
             return np.concatenate([part.astype(np.int64) for part in self._parts]), 1
         times = np.concatenate([part.astype(np.float64) for part in self._parts])
-        room = np.log10(np.iinfo(np.int64).max / max(1.0, float(np.abs(times).max())))
-        factor = 10 ** min(6, int(room))
+        largest = float(np.abs(times).max())
+        factor = next(10**digits for digits in range(6, -1, -1) if largest * 10**digits < _LIMIT)
         return np.round(times * factor).astype(np.int64), factor
 
 
@@ -92,7 +94,7 @@ def arrow_mask(mask: NDArray[np.bool_]) -> pa.Array:
 def _is_whole(part: NDArray[np.int64] | NDArray[np.float64]) -> bool:
     if part.dtype == np.int64:
         return True
-    return bool(np.all(part == np.floor(part)) and np.all(np.abs(part) < 2.0**63))
+    return bool(np.all(part == np.floor(part)))
 
 
 def _kind(values: pa.Array) -> Kind:
@@ -119,8 +121,20 @@ def _numbers(values: pa.Array, place: Place) -> NDArray[np.int64] | NDArray[np.f
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         times = None
     if times is None or times.null_count:
-        return as_floats(values, place, f"the timestamp must be {_FORMATS}")
+        return _within_64_bits(as_floats(values, place, f"the timestamp must be {_FORMATS}"), place)
     return np.asarray(times.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _within_64_bits(times: NDArray[np.float64], place: Place) -> NDArray[np.float64]:
+    """Refuse what would come out as another time: a number of 2**63 or more."""
+    beyond = np.abs(times) >= _LIMIT
+    if beyond.any():
+        position = int(np.argmax(beyond))
+        message = (
+            "the time is 2**63 or more and does not fit in 64 bits; mend it, or leave the row out"
+        )
+        raise place.error(message, position, f"{times[position]:.17g}")
+    return times
 
 
 def _dates(values: pa.Array, place: Place) -> NDArray[np.int64]:

@@ -186,3 +186,19 @@ def test_texts_do_not_depend_on_the_format(tmp_path: Path) -> None:
     from_csv, from_json = (Catalog.read(tmp_path / f"a.{e}") for e in ("csv", "jsonl"))
     assert from_csv.texts() == from_json.texts()
     assert from_csv.titles == from_json.titles
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [{"id": 1}, {"id": 2}, {"id": 1}],
+        [[{"id": 1}], [{"id": 2}], [{"id": 1}]],
+        pa.array(
+            [[("k", ["x"])], [("k", ["y"])], [("k", ["x"])]],
+            pa.map_(pa.string(), pa.list_(pa.string())),
+        ),
+    ],
+)
+def test_structs_and_maps_are_labels_too(values):
+    table = pa.table({"item_id": ["a", "b", "c"], "title": ["T"] * 3, "categories": values})
+    assert Catalog.from_table(table).labels().tolist() == [0, 1, 0]

@@ -106,7 +106,8 @@ def test_users_stand_in_order_of_their_first_event_that_counts():
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_parts_of_a_file_do_not_change_that(monkeypatch, batch):
-    from genrec.data import events, readers
+    from genrec.data import events
+    from genrec.data.reading import readers
 
     monkeypatch.setattr(readers, "BATCH_ROWS", batch)
     monkeypatch.setattr(events, "MIN_BATCH_ROWS", batch)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.common.errors import DataError
-from genrec.data import Catalog, InteractionColumns, Interactions, LogPolicy, events, readers
+from genrec.data import Catalog, InteractionColumns, Interactions, LogPolicy, events
+from genrec.data.reading import readers
 
 ITEMS = ["0012", "12", "B", "C"]
 # user, item, time: ties within u1, time goes back within u2, users interleaved
@@ -342,3 +343,23 @@ def test_order_equals_a_stable_sort_by_user(events: list[tuple[int, str, int]]) 
         expected[str(user)].append(item)
     assert as_dict(log) == expected
     assert list(as_dict(log)) == list(expected)
+
+
+KINDS = {str: pa.string(), int: pa.uint64(), float: pa.float64()}
+
+
+@pytest.mark.parametrize("time", ["99999999999999999999", "1e20", 2**64 - 1, -1e19])
+def test_a_time_past_64_bits_is_refused(catalog: Catalog, time: Any) -> None:
+    """Once it came out as the smallest number, and shrank the others until they were equal."""
+    times = pa.array([type(time)(1700000003), type(time)(1700000001), time], KINDS[type(time)])
+    says = r"row 3, column 'timestamp', value '-?[\d.e+]+': the time is 2\*\*63 or more"
+    with pytest.raises(DataError, match=says):
+        read(catalog, user_id=["u", "u", "v"], item_id=["B", "C", "B"], timestamp=times)
+
+
+def test_fractions_beside_large_times_keep_the_order(catalog: Catalog) -> None:
+    times = [9.0e18, 1.5, 9.1e18]
+    log = read(catalog, user_id=["u", "u", "u"], item_id=["B", "C", "12"], timestamp=times)
+    assert log.timestamps is not None
+    assert log.timestamps.tolist() == [2, int(9.0e18), int(9.1e18)]
+    assert log.histories.items.tolist() == [catalog.item_ids.index(i) for i in ("C", "B", "12")]

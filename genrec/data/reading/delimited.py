@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +35,13 @@ __all__ = ["open_stream", "read_delimited", "read_lines"]
 
 _NO_DELIMITER = "\x01"  # cannot occur inside a valid JSON line
 _LONGEST_HEADER = 1 << 20
+_OTHER_KINDS = {
+    b"\x1f\x8b": "a gzip file; call it .csv.gz or .tsv.gz",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file; call it .csv.zst or .tsv.zst",
+    b"PAR1": "a Parquet file; call it .parquet",
+    b"PK\x03\x04": "a workbook or a zip archive; save it as CSV",
+}
+"""First bytes -> what they tell."""
 _ENCODING = "save the file as UTF-8, or name its encoding with --encoding (format= in Python)"
 
 
@@ -61,6 +69,7 @@ def read_delimited(
             no way or in several, now or while iterating; or not every row could be read.
     """
     assert format.separator is not None
+    _require_text(path)
     layout = layout or find_layout(path, format, format.separator)
     file = _Format(path, format, layout)
     header = _header(file)
@@ -113,10 +122,28 @@ class _Format:
         )
 
 
+def _require_text(path: Path) -> None:
+    """Refuse a file whose first bytes say that it is of another kind."""
+    try:
+        with open_stream(path) as stream:
+            start = stream.read(4)
+    except OSError:
+        return  # told where its rows are read
+    for bytes_, kind in _OTHER_KINDS.items():
+        if start.startswith(bytes_):
+            raise DataError(f"these are bytes of {kind}", source=path)
+
+
 def _header(file: _Format) -> list[str]:
     if file.header:
+        _require_no_header(file)
         return file.header
     names = _first_row(file)
+    if re.fullmatch("sep=.?", names[0]) and len(names) <= 2:
+        message = (
+            "the first line is a note for Excel; delete it, and name the separator with --separator"
+        )
+        raise DataError(message, source=file.path, value=names[0])
     named = [name for name in names if name]
     for name in named:
         if named.count(name) > 1:
@@ -131,6 +158,22 @@ def _header(file: _Format) -> list[str]:
     if not named:
         raise DataError("the first row names no column; it is the header", source=file.path)
     return names
+
+
+def _require_no_header(file: _Format) -> None:
+    """Refuse names for a file that has them: its header would be a row."""
+    try:
+        first = _first_row(file)
+    except DataError:
+        return  # told where its rows are read
+    if len(first) == len(file.header) and all(
+        name in ("", found) for name, found in zip(file.header, first, strict=True)
+    ):
+        raise DataError(
+            "the first row is a header with these very names; leave out --item-columns or --log-columns "
+            "(columns of TextFormat in Python)",
+            source=file.path,
+        )
 
 
 def _first_row(file: _Format) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import random
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.common.errors import DataError, GenrecError
-from genrec.data.catalog import Catalog
+from genrec.data.catalog import Catalog, CatalogColumns
 from genrec.data.interactions import InteractionColumns, Interactions, LogPolicy
 from genrec.data.reading.readers import read_rows
 from genrec.data.reading.text_format import TextFormat
@@ -248,3 +249,38 @@ def test_of_2000_damaged_files_none_loses_rows_unsaid(tmp_path, name):
     read = outcomes.count(None)
     assert len(outcomes) == 500
     assert 50 < read < 450, "some are read and some refused"
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (gzip.compress(b"item_id,title\n1,Cup\n"), "a gzip file; call it .csv.gz"),
+        (b"\x28\xb5\x2f\xfd rest", "a Zstandard file"),
+        (b"PAR1 rest", "a Parquet file; call it .parquet"),
+        (b"PK\x03\x04 rest", "a workbook or a zip archive; save it as CSV"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, start, says):
+    path = tmp_path / "items.csv"
+    path.write_bytes(start)
+    with pytest.raises(DataError, match=says):
+        Catalog.read(path)
+
+
+@pytest.mark.parametrize("columns", [("item_id", "title"), ("item_id", "_")])
+def test_names_for_a_file_that_has_them_are_refused(tmp_path, columns):
+    path = tmp_path / "items.csv"
+    path.write_text("item_id,title\n1,Cup\n")
+    with pytest.raises(DataError, match="a header with these very names; leave out --item-columns"):
+        Catalog.read(path, CatalogColumns(title=""), TextFormat(columns=columns))
+    assert len(Catalog.read(path)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"separator": ";"}])
+def test_the_note_that_excel_takes_is_no_header(tmp_path, options):
+    path = tmp_path / "items.csv"
+    path.write_text("sep=;\nitem_id;title\n1;Cup\n")
+    with pytest.raises(DataError, match="a note for Excel; delete it"):
+        Catalog.read(path, format=TextFormat(**options))
+    path.write_text(path.read_text().removeprefix("sep=;\n"))
+    assert Catalog.read(path, format=TextFormat(separator=";")).titles == ["Cup"]

@@ -3,11 +3,13 @@
 Between spaces, a word is a run of letters and digits; one of a single character counts too (``model 7``, size
 ``S``), unless it is a part of a number or of a short form (``7.5``, ``women's``). Chinese, Japanese, Thai,
 Lao, Khmer and Burmese are written without spaces: there each pair of neighbouring characters counts, and each
-Han character alone, which needs no dictionary and finds a word within a longer one.
+Han character alone, which needs no dictionary and finds a word within a longer one. Full-width letters and
+half-width kana are the same words as the usual ones.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -29,7 +31,10 @@ _UNSPACED = (
 
 def words_of(text: str) -> list[str]:
     """The words of a text in their order, each as often as it occurs; case stays as it is."""
-    if text.isascii() or not _unspaced().search(text):
+    if text.isascii():
+        return _between_spaces(text)
+    text = _wide().sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    if not _unspaced().search(text):
         return _between_spaces(text)
     words: list[str] = []
     end = 0
@@ -73,6 +78,14 @@ def _pairs(run: str) -> Iterator[str]:
             yield character
         if place:
             yield characters[place - 1] + character
+
+
+@cache
+def _wide() -> Pattern[str]:
+    """Full-width and half-width forms."""
+    import regex
+
+    return regex.compile(r"[\uff00-\uffef]+")
 
 
 @cache

@@ -89,3 +89,11 @@ def test_texts_that_share_a_word_are_alike(texts, item, other):
     vectors = np.eye(len(texts), dtype=np.float32)
     words = Likeness.of_texts(vectors, texts, "cpu").words
     assert (words[place] @ words[texts.index(other)].T).toarray().item() > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("ＳＩＺＥ Ｓ", ["SIZE", "S"]), ("ﾃﾝﾄ", ["テン", "ント"]), ("７ｃｍ tent", ["7cm", "tent"])],  # noqa: RUF001
+)
+def test_full_and_half_width_forms_are_the_usual_words(text, words):
+    assert words_of(text) == words

@@ -9,6 +9,8 @@ import typer
 
 from genrec.cli.inputs import Columns, Formats, open_recommender, read_shop, shop_names
 from genrec.cli.options import (
+    COLUMNS,
+    ROWS,
     DateFormat,
     Encodings,
     HistorySeparator,
@@ -79,27 +81,47 @@ def fit(
         typer.Option(help="Of each of several catalogs, in order; else from the files' names."),
     ] = None,
     item_id: Annotated[
-        str, typer.Option(help="Name of the item id column, in all files; see --log-item-id.")
+        str,
+        typer.Option(
+            help="Name of the item id column, in all files; see --log-item-id.",
+            rich_help_panel=COLUMNS,
+        ),
     ] = "item_id",
     log_item_id: Annotated[
-        str | None, typer.Option(help="Name of the logs' item id column, if it is another.")
+        str | None,
+        typer.Option(
+            help="Name of the logs' item id column, if it is another.", rich_help_panel=COLUMNS
+        ),
     ] = None,
-    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    title: Annotated[
+        str, typer.Option(help="Name of the title column.", rich_help_panel=COLUMNS)
+    ] = "title",
     list_column: ListColumn = None,
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",
-    rating: Annotated[str, typer.Option(help="Name of the rating column.")] = "rating",
-    min_rating: Annotated[float | None, typer.Option(help="Drop lower ratings.")] = None,
+    rating: Annotated[
+        str, typer.Option(help="Name of the rating column.", rich_help_panel=COLUMNS)
+    ] = "rating",
+    min_rating: Annotated[
+        float | None, typer.Option(help="Drop lower ratings.", rich_help_panel=ROWS)
+    ] = None,
     event: Annotated[
         str | None,
-        typer.Option(help="Count only these: purchase,add_to_cart …", show_default="all"),
+        typer.Option(
+            help="Count only these: purchase,add_to_cart …",
+            show_default="all",
+            rich_help_panel=ROWS,
+        ),
     ] = None,
-    event_column: Annotated[str, typer.Option(help="Name of the column of --event.")] = "event",
+    event_column: Annotated[
+        str, typer.Option(help="Name of the column of --event.", rich_help_panel=COLUMNS)
+    ] = "event",
     repeats: Annotated[
         Repeats,
         typer.Option(
             help="An item that a user comes back to: keep it, only with another item between, or the "
-            "first time alone."
+            "first time alone.",
+            rich_help_panel=ROWS,
         ),
     ] = Repeats.keep,
     unknown_items: UnknownItems = Unknown.refuse,

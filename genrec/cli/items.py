@@ -11,6 +11,7 @@ import typer
 
 from genrec.cli.inputs import text_format
 from genrec.cli.options import (
+    COLUMNS,
     Encoding,
     Folder,
     ItemColumns,
@@ -57,7 +58,9 @@ def add(
         ),
     ],
     item_id: ItemId = "item_id",
-    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    title: Annotated[
+        str, typer.Option(help="Name of the title column.", rich_help_panel=COLUMNS)
+    ] = "title",
     separator: Separator = None,
     encoding: Encoding = "utf-8",
     quoting: QuotingOf = Quoting.auto,
@@ -121,7 +124,9 @@ def update(
         Path, typer.Option(help="Products as they are now: CSV, TSV, JSON lines or Parquet.")
     ],
     item_id: ItemId = "item_id",
-    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    title: Annotated[
+        str, typer.Option(help="Name of the title column.", rich_help_panel=COLUMNS)
+    ] = "title",
     separator: Separator = None,
     encoding: Encoding = "utf-8",
     quoting: QuotingOf = Quoting.auto,

@@ -12,6 +12,9 @@ from typer.core import TyperCommand
 from genrec.common.errors import InputError
 
 __all__ = [
+    "COLUMNS",
+    "ROWS",
+    "TEXT_FILES",
     "DateFormat",
     "Device",
     "Dtype",
@@ -90,6 +93,8 @@ class Quoting(StrEnum):
     none = "none"
 
 
+COLUMNS, ROWS, TEXT_FILES = "Columns", "Rows of the log", "Text files"
+"""Panels of ``--help``."""
 _TWICE = " Twice: of the products, then of the log."
 _SEPARATOR = "Between fields of text files: ';', tab, '::' …; else by the file's name."
 _ENCODING = "Of text files: latin-1, cp1252, utf-16 …"
@@ -120,34 +125,43 @@ Dtype = Annotated[
     ),
 ]
 TopK = Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")]
-UserId = Annotated[str, typer.Option(help="Name of the user id column.")]
-ItemId = Annotated[str, typer.Option(help="Name of the item id column.")]
+UserId = Annotated[str, typer.Option(help="Name of the user id column.", rich_help_panel=COLUMNS)]
+ItemId = Annotated[str, typer.Option(help="Name of the item id column.", rich_help_panel=COLUMNS)]
 ListColumn = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=SEPARATOR",
         help="How a text column writes lists: tags=|, tags=[] for JSON's and Python's, tags=no for none; "
         "else its values tell. Repeatable.",
+        rich_help_panel=COLUMNS,
     ),
 ]
-Timestamp = Annotated[str, typer.Option(help="Name of the time column.")]
-Separator = Annotated[str | None, typer.Option(help=_SEPARATOR)]
-Separators = Annotated[list[str] | None, typer.Option("--separator", help=_SEPARATOR + _TWICE)]
-Encoding = Annotated[str, typer.Option(help=_ENCODING)]
+Timestamp = Annotated[str, typer.Option(help="Name of the time column.", rich_help_panel=COLUMNS)]
+Separator = Annotated[str | None, typer.Option(help=_SEPARATOR, rich_help_panel=TEXT_FILES)]
+Separators = Annotated[
+    list[str] | None,
+    typer.Option("--separator", help=_SEPARATOR + _TWICE, rich_help_panel=TEXT_FILES),
+]
+Encoding = Annotated[str, typer.Option(help=_ENCODING, rich_help_panel=TEXT_FILES)]
 Encodings = Annotated[
     list[str] | None,
-    typer.Option("--encoding", help=_ENCODING + _TWICE, show_default="utf-8"),
+    typer.Option(
+        "--encoding", help=_ENCODING + _TWICE, show_default="utf-8", rich_help_panel=TEXT_FILES
+    ),
 ]
-QuotingOf = Annotated[Quoting, typer.Option("--quoting", help=_QUOTING)]
+QuotingOf = Annotated[Quoting, typer.Option("--quoting", help=_QUOTING, rich_help_panel=TEXT_FILES)]
 Quotings = Annotated[
     list[Quoting] | None,
-    typer.Option("--quoting", help=_QUOTING + _TWICE, show_default="auto"),
+    typer.Option(
+        "--quoting", help=_QUOTING + _TWICE, show_default="auto", rich_help_panel=TEXT_FILES
+    ),
 ]
 ItemColumns = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,NAME,…",
         help="The product table has no header row: names of its columns in order, _ for one not wanted.",
+        rich_help_panel=TEXT_FILES,
     ),
 ]
 LogColumns = Annotated[
@@ -155,22 +169,28 @@ LogColumns = Annotated[
     typer.Option(
         metavar="NAME,NAME,…",
         help="The log has no header row: names of its columns in order, _ for one not wanted.",
+        rich_help_panel=TEXT_FILES,
     ),
 ]
 DateFormat = Annotated[
     str | None,
     typer.Option(
-        help="How the log writes times, as for strptime: '%d/%m/%Y %H:%M'; else numbers or ISO dates."
+        help="How the log writes times, as for strptime: '%d/%m/%Y %H:%M'; else numbers or ISO dates.",
+        rich_help_panel=TEXT_FILES,
     ),
 ]
-UnknownItems = Annotated[Unknown, typer.Option(help="Log rows of unknown items.")]
-
-MissingUsers = Annotated[Unknown, typer.Option(help="Log rows without a user.")]
+UnknownItems = Annotated[
+    Unknown, typer.Option(help="Log rows of unknown items.", rich_help_panel=ROWS)
+]
+MissingUsers = Annotated[
+    Unknown, typer.Option(help="Log rows without a user.", rich_help_panel=ROWS)
+]
 HistorySeparator = Annotated[
     str | None,
     typer.Option(
         help="What stands between the items where a row holds a list, such as '^'.",
         show_default="found where it is plain",
+        rich_help_panel=ROWS,
     ),
 ]
 

@@ -9,6 +9,7 @@ import typer
 
 from genrec.cli.inputs import Columns, Formats, open_recommender
 from genrec.cli.options import (
+    COLUMNS,
     DateFormat,
     Encodings,
     Folder,
@@ -73,9 +74,14 @@ def transfer(
     ] = None,
     item_id: ItemId = "item_id",
     log_item_id: Annotated[
-        str | None, typer.Option(help="Name of the log's item id column, if it is another.")
+        str | None,
+        typer.Option(
+            help="Name of the log's item id column, if it is another.", rich_help_panel=COLUMNS
+        ),
     ] = None,
-    title: Annotated[str, typer.Option(help="Name of the title column.")] = "title",
+    title: Annotated[
+        str, typer.Option(help="Name of the title column.", rich_help_panel=COLUMNS)
+    ] = "title",
     list_column: ListColumn = None,
     user_id: UserId = "user_id",
     timestamp: Timestamp = "timestamp",

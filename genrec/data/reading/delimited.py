@@ -43,6 +43,11 @@ _OTHER_KINDS = {
 }
 """First bytes -> what they tell."""
 _ENCODING = "save the file as UTF-8, or name its encoding with --encoding (format= in Python)"
+_JSON_ENCODING = (
+    "not UTF-8 text; JSON lines are UTF-8; convert it: iconv -f latin1 -t utf-8 old.jsonl > new.jsonl, with "
+    "its encoding for latin1"
+)
+_ONE_A_LINE = "write one object a line: df.to_json(path, orient='records', lines=True) in pandas"
 
 
 def read_delimited(
@@ -92,6 +97,7 @@ class _Format:
         self.header = [name if name != "_" else "" for name in format.columns or ()]
         self.separator = str(format.separator)
         self.delimiter = self.separator if len(self.separator.encode()) == 1 else UNIT
+        self.lines = self.separator == _NO_DELIMITER
         self.quoted = layout.quoting != "none"
 
     def stream(self) -> Any:
@@ -247,6 +253,9 @@ def _explain(file: _Format, columns: list[str], error: Exception) -> DataError:
         return _locate_ragged(file)
     if "straddling" in message:
         limit = f"{BLOCK_BYTES >> 20} MiB"
+        if file.lines:
+            message = f"a line is longer than {limit}; {_ONE_A_LINE}"
+            return DataError(message, source=file.path)
         return DataError(f"a row is longer than {limit}; is a quote left open?", source=file.path)
     return DataError(f"the file is damaged and cannot be read ({message})", source=file.path)
 
@@ -291,8 +300,10 @@ def _locate_bytes(file: _Format, columns: list[str]) -> DataError:
                 except pa.ArrowInvalid:
                     bad = first_failure(lambda part: part.cast(pa.string()), values)
                     value = values[bad].as_py()[:60]
-                    advice = f"not UTF-8 text; {_ENCODING}"
                     row = seen + bad + 1
+                    if file.lines:
+                        return DataError(_JSON_ENCODING, source=file.path, row=row, value=value)
+                    advice = f"not UTF-8 text; {_ENCODING}"
                     return DataError(advice, source=file.path, row=row, column=name, value=value)
             seen += batch.num_rows
     return DataError(f"not UTF-8 text; {_ENCODING}", source=file.path)

@@ -17,8 +17,11 @@ from genrec.common.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["keys_of", "query", "texts_of", "typed_columns"]
+__all__ = ["NO_KEYS", "keys_of", "query", "texts_of", "typed_columns"]
 
+NO_KEYS = (
+    'no row has a key: write one object a line with its columns, {"item_id": "1", "title": "…"}'
+)
 _DEPTH = 3  # of lists in lists; what lies deeper stays JSON text
 
 
@@ -56,11 +59,21 @@ def typed_columns(blocks: Sequence[pa.Table], texts: Sequence[str]) -> pa.Table:
         Strings stay strings, lists stay lists; a column that mixes types is text, an object is JSON text.
 
     Raises:
-        DataError: there is one row and it holds no value of its own: columns or a document, not a row.
+        DataError: no row has a key; or there is one row and it holds no value of its own: columns or a
+            document, not a row.
     """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return _typed_columns(blocks, texts, connection)
+
+
+def _typed_columns(blocks: Sequence[pa.Table], texts: Sequence[str], connection: Any) -> pa.Table:
     import pyarrow as pa
 
-    parts = [_cells(block) for block in blocks]
+    parts = [_cells(block, connection) for block in blocks]
+    if not any(parts):
+        raise DataError(NO_KEYS)
     columns: dict[str, pa.Array] = {}
     nested = True
     for name in dict.fromkeys(name for part in parts for name in part):
@@ -76,7 +89,9 @@ def typed_columns(blocks: Sequence[pa.Table], texts: Sequence[str]) -> pa.Table:
         )
         nested &= _kinds(kinds) <= {"ARRAY", "OBJECT"}
         as_text = name in texts
-        columns[name] = _as_texts(values, kinds) if as_text else _typed(values, kinds, _DEPTH)
+        columns[name] = (
+            _as_texts(values, kinds) if as_text else _typed(values, kinds, _DEPTH, connection)
+        )
     if nested and sum(map(len, blocks)) == 1:
         raise DataError(
             "the only row holds nothing but objects and lists: columns or a whole document, not an item or "
@@ -86,23 +101,32 @@ def typed_columns(blocks: Sequence[pa.Table], texts: Sequence[str]) -> pa.Table:
     return pa.table(columns)
 
 
-def query(select: str, lines: pa.Table) -> Any:
+def query(select: str, lines: pa.Table, connection: Any = None) -> Any:
     """Run a query over the table ``lines``; rows keep their order.
+
+    Args:
+        select: the query.
+        lines: the table.
+        connection: to DuckDB; None opens one, which takes longer than a small query.
 
     Raises:
         DataError: what JSON allows and DuckDB cannot read.
     """
     import duckdb
 
-    with duckdb.connect() as connection:
-        connection.register("lines", lines)
-        try:
-            return connection.sql(select).to_arrow_table()
-        except duckdb.Error as error:
-            raise DataError(f"the JSON cannot be read ({str(error)[:200]})") from None
+    if connection is None:
+        with duckdb.connect() as connection:
+            return query(select, lines, connection)
+    connection.register("lines", lines)
+    try:
+        return connection.sql(select).to_arrow_table()
+    except duckdb.Error as error:
+        raise DataError(f"the JSON cannot be read ({str(error)[:200]})") from None
+    finally:
+        connection.unregister("lines")
 
 
-def _cells(lines: pa.Table) -> dict[str, tuple[pa.Array, pa.Array]]:
+def _cells(lines: pa.Table, connection: Any) -> dict[str, tuple[pa.Array, pa.Array]]:
     """Return for each key its values as text `(N,)`, and what each of them is `(N,)`; null where absent.
 
     Walks through what is there, not through every key of every row; of a key that stands twice the first.
@@ -113,8 +137,11 @@ def _cells(lines: pa.Table) -> dict[str, tuple[pa.Array, pa.Array]]:
         "SELECT json_keys(line) AS n, json_extract_string(line, '$.*') AS v, json_type(line, '$.*') AS k "
         "FROM lines",
         lines,
+        connection,
     )
     names, values, kinds = (_flat(table[part]) for part in ("n", "v", "k"))
+    if not len(names):
+        return {}
     rows = table["n"].combine_chunks().value_parent_indices().to_numpy()
     found = names.dictionary_encode()
     codes = found.indices.to_numpy()
@@ -130,7 +157,7 @@ def _cells(lines: pa.Table) -> dict[str, tuple[pa.Array, pa.Array]]:
     return cells
 
 
-def _typed(values: pa.Array, kinds: pa.Array, depth: int) -> pa.Array:
+def _typed(values: pa.Array, kinds: pa.Array, depth: int, connection: Any) -> pa.Array:
     """Values `(N,)` as the one type that holds them all."""
     import pyarrow as pa
 
@@ -146,7 +173,7 @@ def _typed(values: pa.Array, kinds: pa.Array, depth: int) -> pa.Array:
     if found <= {"UBIGINT", "BIGINT", "DOUBLE"}:
         return values.cast(pa.float64())
     if found == {"ARRAY"} and depth:
-        return _lists(values, depth)
+        return _lists(values, depth, connection)
     return _as_texts(values, kinds)
 
 
@@ -159,14 +186,14 @@ def _signed(values: pa.Array) -> pa.Array:
         return values.cast(pa.decimal128(38, 0))
 
 
-def _lists(values: pa.Array, depth: int) -> pa.Array:
+def _lists(values: pa.Array, depth: int, connection: Any) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     select = "SELECT json_extract_string(v, '$[*]') AS v, json_type(v, '$[*]') AS k FROM lines"
-    table = query(select, pa.table({"v": values}))
+    table = query(select, pa.table({"v": values}), connection)
     lengths = pc.fill_null(pc.list_value_length(table["v"]), 0).to_numpy()
-    entries = _typed(_flat(table["v"]), _flat(table["k"]), depth - 1)
+    entries = _typed(_flat(table["v"]), _flat(table["k"]), depth - 1, connection)
     ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     return pa.ListArray.from_arrays(ends, entries, mask=values.is_null())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from genrec.common.errors import DataError
-from genrec.data.reading.json_columns import keys_of, query, texts_of, typed_columns
+from genrec.data.reading.json_columns import NO_KEYS, keys_of, query, texts_of, typed_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,12 @@ __all__ = [
 
 Block: TypeAlias = "tuple[pa.Table, Mapping[str, str | None]]"
 """Lines in a column ``line``, and further columns, of one value each, that their file's place gives them."""
+
+
+_LONE = (
+    "the surrogate escape {0} stands without its other half, so it is no character; leave it out, or write "
+    "\\ufffd in its place"
+)
 
 
 def read_json_texts(
@@ -46,6 +53,8 @@ def read_json_texts(
     if first is None:
         raise DataError("no rows: the file is empty", source=source)
     names = list(dict.fromkeys([*keys_of(first[0]), *first[1]]))
+    if not names:
+        raise DataError(NO_KEYS, source=source)
     if first[0].num_rows == 1:
         _placed(typed_columns, source, [first[0]], ())  # a document, not a row?
     return names, _texts([first], walk, columns, names, source)
@@ -105,7 +114,7 @@ def lines_of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> pa.Table:
     """Write dicts as lines.
 
     Raises:
-        DataError: a row is no dict, or holds what JSON has no word for.
+        DataError: a row is no dict, or holds what JSON has no word for, or half a surrogate pair.
     """
     import pyarrow as pa
 
@@ -115,10 +124,13 @@ def lines_of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> pa.Table:
             message = f"a row must be a dict, found a {type(row).__name__}"
             raise DataError(message, source=source, row=number)
         try:
-            lines.append(json.dumps(dict(row), default=_plain))
+            line = json.dumps(dict(row), default=_plain)
         except (TypeError, ValueError, RecursionError) as error:
             message = f"the row cannot be read: {error}"
             raise DataError(message, source=source, row=number) from None
+        if "\\ud" in line and (escape := _lone_surrogate(line)):
+            raise DataError(_LONE.format(escape), source=source, row=number, value=line[:80])
+        lines.append(line)
     return pa.table({"line": pa.array(lines, pa.string())})
 
 
@@ -168,7 +180,19 @@ def _not_an_object(source: str, row: int, line: str) -> DataError:
         message = "the file holds one JSON array; write one object a line (jq -c '.[]' does it)"
     elif row == 1 and line.strip() == "{":
         message = "the objects span lines; write one object a line (jq -c . does it)"
+    elif escape := _lone_surrogate(line):
+        message = _LONE.format(escape)
     return DataError(message, source=source, row=row, value=line[:80])
+
+
+def _lone_surrogate(line: str) -> str | None:
+    """The escape in JSON that stands for half a character: one of a surrogate pair without the other."""
+    try:
+        text = json.dumps(json.loads(line), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    found = re.search("[\ud800-\udfff]", text)
+    return f"\\u{ord(found[0]):04x}" if found else None
 
 
 def _texts(
@@ -211,6 +235,8 @@ def _text(value: str | None) -> Any:
 
 def _plain(value: Any) -> Any:
     """What a value of a row is in JSON: dates in ISO form, NumPy's numbers and arrays as such."""
+    if type(value).__name__ in ("NaTType", "NAType"):  # what pandas writes for a missing value
+        return None
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if hasattr(value, "tolist"):

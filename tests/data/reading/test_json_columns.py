@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -225,7 +226,11 @@ def test_the_advice_on_documents_works(tmp_path: Path) -> None:
     [
         ('{\n  "item_id": 1\n}\n', r"row 1.*span lines.*jq -c \."),
         ('[\n  {"item_id": 1}\n]\n', r"one JSON array"),
-        ('{"item_id": 1}\n{"item_id": "\\ud800"}\n', r"row 2.*not a JSON object"),
+        (
+            '{"item_id": 1}\n{"item_id": "\\ud800"}\n',
+            r"row 2.*escape \\ud800 stands without its other half",
+        ),
+        ('{"item_id": 1}\n{"item_id": "\\ud800}\n', r"row 2.*not a JSON object"),
         ('{"item_id": 1}\n   \n', r"row 2.*not a JSON object"),
     ],
 )
@@ -234,6 +239,65 @@ def test_what_is_no_json_line_is_refused(tmp_path: Path, text: str, message: str
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         read_table(path)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udc00b", "\udc00\ud800", "\\\ud83d"])
+def test_halves_of_surrogate_pairs_are_named(tmp_path: Path, text: str) -> None:
+    rows = [{"item_id": "\U0001f600"}, {"item_id": "b", "tags": [{text: 1}]}]
+    for source in (rows, write(tmp_path / "x.jsonl", rows)):
+        with pytest.raises(DataError, match=r"row 2, .* surrogate escape \\ud[8c]") as caught:
+            read_table(source)
+        assert caught.value.row == 2
+    fixed = "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+    rows[1] = {"item_id": "b", "tags": [{fixed: 1}]}
+    assert read_table(write(tmp_path / "x.jsonl", rows))[0]["item_id"][0].as_py() == "\U0001f600"
+    assert len(read_table([{"item_id": "\\ud800"}])[0]) == 1
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_rows_without_a_key_are_refused(tmp_path: Path, number: int) -> None:
+    rows: list[dict[str, Any]] = [{}] * number
+    for source in (rows, write(tmp_path / "x.jsonl", rows)):
+        for read in (Catalog.read, read_table, lambda source: open_rows(source, ["item_id"])):
+            with pytest.raises(DataError, match=r"(dicts|x\.jsonl): no row has a key: write one"):
+                read(source)
+    rows = [*rows, {"item_id": "1", "title": "…"}]
+    assert len(read_table(write(tmp_path / "x.jsonl", rows))[0]) == number + 1
+
+
+def test_lines_that_are_too_long_or_not_utf8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes('{"item_id": "a"}\n\n{"item_id": "café"}\n'.encode("latin1"))
+    message = (
+        r"x\.jsonl, row 2, value b'.*caf\\xe9.*JSON lines are UTF-8; convert it: iconv -f latin1"
+    )
+    with pytest.raises(DataError, match=message) as caught:
+        Catalog.read(path)
+    assert "encoding with --encoding" not in str(caught.value)
+    if shutil.which("iconv"):
+        command = ["iconv", "-f", "latin1", "-t", "utf-8", str(path)]
+        path.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+        assert Catalog.read(path).item_ids == ["a", "café"]
+    write(path, [{"item_id": "a"}, {"item_id": "b" * (20 << 20)}])
+    with pytest.raises(
+        DataError, match=r"x\.jsonl: a line is longer than 8 MiB; .*orient='records', lines=True"
+    ) as caught:
+        Catalog.read(path)
+    assert "quote" not in str(caught.value)
+
+
+def test_one_connection_reads_all_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    import duckdb
+
+    opened = []
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda: opened.append(1) or connect())
+    rows = [{"item_id": n, **{f"k{key}": [[key], [n]] for key in range(20)}} for n in range(3)]
+    table, _ = read_table(rows)
+    assert table.to_pylist() == rows
+    assert len(opened) == 1
 
 
 MEMORY = """

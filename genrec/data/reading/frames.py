@@ -103,6 +103,7 @@ def _stream(source: Any, name: str, wanted: Sequence[str] | None) -> Frame:
         TypeError,
         ValueError,
     ) as error:  # a column of mixed types, a name twice
+        require_distinct([str(column) for column in getattr(source, "columns", ())], name)
         message = f"the frame cannot be handed over as Arrow ({error}); convert the column to text"
         raise DataError(message, source=name) from None
     names = reader.schema.names

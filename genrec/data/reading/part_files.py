@@ -219,7 +219,10 @@ def _parquet(part: Part) -> Iterator[Any]:
     try:
         place = part.path if part.files is None else part.files.open_input_file(part.path)
         file = pq.ParquetFile(place)
-    except (pa.ArrowException, OSError) as error:
+        str(
+            file.schema_arrow
+        )  # reads all names, which a damaged footer may hold as other than UTF-8
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"not a readable Parquet file ({error})", source=part.name) from None
     with file:
         yield file
@@ -230,19 +233,35 @@ def _parquet_batches(part: Part, target: pa.Schema, batch_rows: int) -> Iterator
 
     with _parquet(part) as file:
         wanted = [name for name in target.names if name in file.schema_arrow.names]
-        left = file.metadata.num_rows
-        try:
-            for batch in file.iter_batches(batch_size=batch_rows, columns=wanted):
-                left -= len(batch)
-                table = plain_table(pa.Table.from_batches([batch]), part.name)
-                yield _completed(table, target, part, len(batch))
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"the file is damaged ({error})", source=part.name) from None
-        if left:
+        rows, seen = file.metadata.num_rows, 0
+        for batch in _undamaged(part, file, wanted, batch_rows):
+            table = plain_table(pa.Table.from_batches([batch]), part.name, seen)
+            seen += len(batch)
+            yield _completed(table, target, part, len(batch))
+        if left := rows - seen:
             message = (
                 f"the file is damaged: {left:,} rows are missing of those that its footer counts"
             )
             raise DataError(message, source=part.name)
+
+
+def _undamaged(
+    part: Part, file: Any, columns: list[str], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """A file's batches; what keeps them from being read is told by the column where it is one."""
+    import pyarrow as pa
+
+    try:
+        yield from file.iter_batches(batch_size=batch_rows, columns=columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if "UTF8" in str(error) and len(columns) > 1:  # words of dictionaries are checked there
+            for name in columns:
+                for _ in _undamaged(part, file, [name], batch_rows):
+                    pass
+        if "UTF8" in str(error) and len(columns) == 1:
+            message = "not UTF-8 text; write the column's strings as UTF-8"
+            raise DataError(message, source=part.name, column=columns[0]) from None
+        raise DataError(f"the file is damaged ({error})", source=part.name) from None
 
 
 def _completed(table: pa.Table, target: pa.Schema, part: Part, rows: int) -> pa.Table:
@@ -252,11 +271,25 @@ def _completed(table: pa.Table, target: pa.Schema, part: Part, rows: int) -> pa.
     columns = []
     for field in target:
         if field.name in table.column_names:
-            columns.append(table[field.name].cast(field.type))
+            columns.append(_as_in_all(table[field.name], field, part))
         else:
             value = pa.scalar(part.values.get(field.name), pa.string())
             columns.append(pa.repeat(value, rows).cast(field.type))
     return pa.Table.from_arrays(columns, schema=target)
+
+
+def _as_in_all(column: pa.ChunkedArray, field: pa.Field, part: Part) -> pa.ChunkedArray:
+    """A file's column as the type that holds those of all files."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        message = (
+            f"{column.type} here, {field.type} with the other files, which does not hold it ({error}); "
+            "write all of them with one type"
+        )
+        raise DataError(message, source=part.name, column=field.name) from None
 
 
 def _with_values(table: pa.Table, part: Part, names: Sequence[str]) -> pa.Table:

@@ -267,8 +267,7 @@ def _typed_rows(
     """Rows of what is not JSON."""
     if not parts:
         frame = open_frame(source, columns, BATCH_ROWS)
-        plain = (plain_table(table, frame.source) for table in frame.batches)
-        counted = _counted(plain, frame.rows, frame.source)
+        counted = _counted(_plain(frame.batches, frame.source), frame.rows, frame.source)
         return Rows(frame.source, frame.columns, counted, tally=_Tally(frame.rows))
     if parts[0].kind == "parquet":
         names, batches = parquet_rows(parts, columns, BATCH_ROWS)
@@ -277,6 +276,13 @@ def _typed_rows(
     files = _TextFiles(format or TextFormat())
     names, batches = delimited_rows(parts, columns, files.read)
     return Rows(name, tuple(names), batches, text=True, tally=files.tally)
+
+
+def _plain(batches: Iterator[pa.Table], source: str) -> Iterator[pa.Table]:
+    seen = 0
+    for table in batches:
+        yield plain_table(table, source, seen)
+        seen += len(table)
 
 
 class _TextFiles:

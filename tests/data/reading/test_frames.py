@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 
 from genrec.common.errors import DataError
@@ -144,7 +146,7 @@ def test_pandas_columns_of_mixed_types_and_twice() -> None:
     frame["n"] = frame["n"].astype(str)
     assert read_table(frame)[0]["n"].to_pylist() == ["1", "one"]
     frame.columns = ["item_id", "item_id"]
-    with pytest.raises(DataError, match="Duplicate column names"):
+    with pytest.raises(DataError, match="column 'item_id': two columns have this name; rename one"):
         read_table(frame)
 
 
@@ -214,6 +216,97 @@ def test_maps_read_as_keys_and_values() -> None:
     maps = pa.array([[("Brand", "x"), ("brand", "y")], []], kind)
     catalog = Catalog.read(pa.table({"item_id": ["a", "b"], "d": maps}))
     assert catalog.texts() == ["d: Brand: x, brand: y", "b"]
+
+
+def not_utf8(kind: pa.DataType) -> pa.Array:
+    """Three values of a text type, the last of which is not UTF-8."""
+    wide = pa.types.is_large_string(kind)
+    raw = pa.array([None, b"ok", b"caf\xe9"], pa.large_binary() if wide else pa.binary())
+    return pa.Array.from_buffers(kind, 3, raw.buffers())
+
+
+bad = not_utf8(pa.string())
+NOT_UTF8 = {
+    "string": bad,
+    "large_string": not_utf8(pa.large_string()),
+    "dictionary": pa.DictionaryArray.from_arrays(pa.array([None, 0, 1]), bad[1:]),
+    "list": pa.ListArray.from_arrays([0, 1, 2, 3], bad),
+    "list of two": pa.FixedSizeListArray.from_arrays(
+        pa.concat_arrays([bad[:2], bad[:2], bad[1:]]), 2
+    ),
+    "struct": pa.StructArray.from_arrays([pa.array([1, 2, 3]), bad], names=["n", "t"]),
+    "list of structs": pa.ListArray.from_arrays(
+        [0, 1, 1, 3], pa.StructArray.from_arrays([bad], names=["t"])
+    ),
+    "map": pa.MapArray.from_arrays([0, 1, 2, 3], pa.array(["a", "b", "c"]), bad),
+}
+
+
+@pytest.mark.parametrize("kind", list(NOT_UTF8))
+@pytest.mark.parametrize("before", [0, 4])
+def test_strings_that_are_not_utf8_are_refused(tmp_path: Path, kind: str, before: int) -> None:
+    values = NOT_UTF8[kind]
+    good = pa.table(
+        {"item_id": pa.array(["0"] * before, pa.string()), "x": pa.nulls(before, values.type)}
+    )
+    table = pa.concat_tables([good, pa.table({"item_id": ["a", "b", "c"], "x": values})])
+    path = tmp_path / "x.parquet"
+    pq.write_table(table, path, row_group_size=2)
+    for source in (table, path):
+        with pytest.raises(DataError, match=r"column 'x'.*: not UTF-8 text; write") as caught:
+            read_table(source)
+        if source is table or kind != "dictionary":  # whose words Parquet reads before its rows
+            assert (caught.value.row, caught.value.value) == (before + 3, b"caf\xe9")
+        with pytest.raises(DataError, match="not UTF-8"):
+            list(open_rows(source, ["x"]).batches)
+        assert len(list(open_rows(source, ["item_id"]).batches)) > 0
+    assert len(read_table(table.slice(0, before + 2))[0]) == before + 2
+
+
+NOT_IN_PARQUET = {
+    "empty struct": pa.array([{}, {}], pa.struct([])),
+    "list of empty structs": pa.array([[{}], None], pa.list_(pa.struct([]))),
+    "struct of one": pa.array([{"k": {}}, None], pa.struct([("k", pa.struct([]))])),
+    "interval": pa.array([(1, 2, 3), None], pa.month_day_nano_interval()),
+    "list of intervals": pa.array([[(1, 2, 3)], []], pa.list_(pa.month_day_nano_interval())),
+    "union": pa.UnionArray.from_dense(
+        pa.array([0, 1], pa.int8()),
+        pa.array([0, 0], pa.int32()),
+        [pa.array([1]), pa.array(["x"])],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(NOT_IN_PARQUET))
+def test_types_that_parquet_lacks(tmp_path: Path, kind: str) -> None:
+    table = pa.table({"item_id": ["a", "b"], "x": NOT_IN_PARQUET[kind]})
+    if "struct" in kind:
+        pq.write_table(Catalog.read(table).table, tmp_path / "x.parquet")
+        assert Catalog.read(tmp_path / "x.parquet").item_ids == ["a", "b"]
+        return
+    message = r"pyarrow\.Table, column 'x': a column of type .* cannot be read .*write it as (list<.*)?string"
+    with pytest.raises(DataError, match=message):
+        Catalog.read(table)
+    assert len(list(open_rows(table, ["item_id"]).batches)) == 1
+
+
+def missing_values() -> list[Any]:
+    pandas = pytest.importorskip("pandas")
+    return [pandas.NaT, pandas.NA, np.datetime64("NaT"), float("nan"), None]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_missing_values_of_dicts_are_null(place: int) -> None:
+    value = missing_values()[place]
+    rows = [{"item_id": "a", "x": value, "l": ["b", value]}, {"item_id": "b", "x": "c", "l": []}]
+    table, _ = read_table(rows)
+    assert table["x"].to_pylist() == [None, "c"]
+    assert [row for batch in open_rows(rows, ["x"]).batches for row in batch["x"].to_pylist()] == [
+        None,
+        "c",
+    ]
+    if place != 3:
+        assert table["l"].to_pylist() == [["b", None], []]
 
 
 TWICE = {

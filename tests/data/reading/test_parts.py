@@ -340,6 +340,37 @@ def test_rows_are_those_that_the_footers_count(
         read_table(path)
 
 
+def test_types_that_do_not_hold_each_other_are_no_damage(tmp_path: Path) -> None:
+    part(tmp_path / "log" / "0.parquet", [{"item_id": 2**53 + 1}])
+    part(tmp_path / "log" / "1.parquet", [{"item_id": 0.5}])
+    message = r"0\.parquet, column 'item_id': int64 here, double with the other files"
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(tmp_path / "log")
+    assert "damaged" not in str(caught.value)
+    part(tmp_path / "log" / "0.parquet", [{"item_id": float(2**53)}])
+    assert len(read_table(tmp_path / "log")[0]) == 2
+
+
+DAMAGE = {
+    "a column's name": (b"title", b"t\xfftle", "not a readable Parquet file"),
+    "a field's name": (b"Brand", b"B\xffand", "not a readable Parquet file"),
+    "the footer's length": (b"PAR1", b"PAR2", "not a readable Parquet file"),
+    "a page": (b"red lamp", b"\xff" * 8, "column 'title', value .*: not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize("kind", list(DAMAGE))
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path, kind: str) -> None:
+    before, after, message = DAMAGE[kind]
+    path = tmp_path / "x.parquet"
+    rows = [{"item_id": "a", "title": "red lamp", "details": {"Brand": "x"}}]
+    pq.write_table(pa.Table.from_pylist(rows), path, compression="none", write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(before, after))
+    for read in (read_table, lambda path: list(open_rows(path, ["title"]).batches)):
+        with pytest.raises(DataError, match=rf"x\.parquet.*{message}"):
+            read(path)
+
+
 def test_links_are_followed(tmp_path: Path) -> None:
     part(tmp_path / "there" / "x.csv", [{"item_id": "a"}])
     (tmp_path / "log").mkdir()

@@ -188,7 +188,7 @@ MissingUsers = Annotated[
 HistorySeparator = Annotated[
     str | None,
     typer.Option(
-        help="What stands between the items where a row holds a list, such as '^'.",
+        help="What stands between the items where a row holds a list: '^', a word such as space, or no.",
         show_default="found where it is plain",
         rich_help_panel=ROWS,
     ),

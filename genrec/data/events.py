@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.catalog import Catalog
+from genrec.data.log_users import said_none, with_events
 from genrec.data.reading.readers import Rows, Source, nearest, open_rows
 from genrec.data.reading.text_format import TextFormat
 from genrec.data.timestamps import Timestamps, arrow_mask
-from genrec.data.unroll import holds_lists, plain_separator, unroll
+from genrec.data.unroll import NO_TIMES, WHOLE, holds_lists, list_hint, plain_separator, unroll
 from genrec.data.values import Place, as_floats, as_ids, as_words
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ MIN_BATCH_ROWS = 1 << 20
 _UNKNOWN = "unknown item"
 _NO_USER = "no user"
 _NO_ITEM = "no item"
+_MISSING = {"user": (_NO_USER, "missing_users"), "item": (_NO_ITEM, "unknown_items")}
+_MOST_STRANGERS = 1000
 _MOST_EVENTS = 1000
 """Kinds of events that are kept in mind, to name them where one that is wanted never comes."""
 
@@ -46,20 +49,33 @@ class InteractionColumns(Settings):
     """Column of item ids, or of lists of them."""
     timestamp: str | None = "timestamp"
     """Column of times: integers or floats of any unit, or ISO dates. One called ``timestamp`` may
-    be absent; without times, or with None, file order is time order."""
+    be absent; without times, or with None or an empty name, file order is time order."""
     rating: str = "rating"
     """Column of numbers, read only if `LogPolicy.min_rating` is set."""
     event: str = "event"
     """Column of words such as ``purchase``, read only if `LogPolicy.events` is set."""
     history_separator: str | None = Field(None, min_length=1)
-    """What stands between the items of a list in one text, such as ``^``; None: found where it is plain."""
+    """What stands between the items of a list in one text, such as ``^``, or a word (tab, comma, semicolon,
+    pipe, space); ``no``: nothing, they are single ids; None: found where it is plain."""
+
+    @field_validator("timestamp")
+    @classmethod
+    def _named_or_none(cls, timestamp: str | None) -> str | None:
+        return timestamp or None
+
+    @field_validator("history_separator")
+    @classmethod
+    def _spelled_separator(cls, separator: str | None) -> str | None:
+        if separator == r"\t" or (separator or "").isalpha():
+            return TextFormat(separator=separator).separator
+        return separator
 
 
 class LogPolicy(Settings):
     """Which interactions count."""
 
     unknown_items: Literal["refuse", "drop"] = "refuse"
-    """What to do with rows whose item is not in the catalog."""
+    """What to do with rows whose item is not in the catalog, and with those that name none."""
     repeats: Literal["keep", "collapse_consecutive", "keep_first"] = "keep"
     """Keep every repeat of an item by a user, only those with another item in between, or none."""
     min_rating: float | None = Field(None, allow_inf_nan=False)
@@ -156,8 +172,11 @@ class _Reader:
         self._rows_seen = self._read = 0
         self._dropped: dict[str, int] = {}
         self._first_unknown: tuple[int, str] | None = None
+        self._strangers: list[str] = []
         self._first_missing: tuple[int, object] | None = None
-        self._separator = columns.history_separator
+        self._first_itemless: tuple[int, object] | None = None
+        self._separator = self._said = columns.history_separator
+        self._timeless = columns.timestamp is None
         self._events_found: set[str] = set()
 
     def add(self, table: pa.Table) -> None:
@@ -166,7 +185,7 @@ class _Reader:
         values = {part: table[name].combine_chunks() for part, name in self._names.items()}
         self._rows_seen += len(table)
         if self._lists is None and len(table):
-            self._lists = self._find_lists(values["item"], rows)
+            self._lists = self._find_lists(values["item"], values.get("time"), rows)
         given = values.pop("user")
         users = as_ids(given, self._place("user", rows), required=False)
         if self._first_missing is None and users.null_count:
@@ -175,7 +194,8 @@ class _Reader:
         users = users.dictionary_encode()  # knows every user, also those whose rows are all dropped
         if self._lists:
             places = {part: self._place(part, rows) for part in values}
-            users, values, rows = unroll(users, values, places, self._separator)
+            whole = self._separator is None and not self._catalog_has_points()
+            users, values, rows = unroll(users, values, places, self._separator, whole)
         values["user"] = users
         self._read += len(rows)
         self._encode(values, rows)
@@ -185,7 +205,10 @@ class _Reader:
         import pyarrow as pa
 
         if self._first_missing is not None and self._policy.missing_users == "refuse":
-            raise self._missing_error(*self._first_missing)
+            raise self._missing_error("user", *self._first_missing)
+        drops = self._policy.unknown_items == "drop" or self._policy.empty_users == "keep"
+        if self._first_itemless is not None and not drops:
+            raise self._missing_error("item", *self._first_itemless)
         self._check_events()
         if self._first_unknown is not None and self._policy.unknown_items == "refuse":
             raise self._unknown_error(*self._first_unknown)
@@ -198,8 +221,9 @@ class _Reader:
         users = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
         times, notes = self._merge_times()
         if self._dropped or self._lists:
-            ids, users, note = _with_events(ids, users, keeps_all)
+            ids, users, note = with_events(ids, users, keeps_all)
             notes += note
+        notes += said_none(ids, users, "interactions" if self._lists else "rows")
         return Events(
             user_ids=ids,
             users=users,
@@ -211,34 +235,43 @@ class _Reader:
             notes=(*self._shape_notes(), *notes),
         )
 
-    def _find_lists(self, items: pa.Array, rows: NDArray[np.int64]) -> bool:
+    def _find_lists(self, items: pa.Array, times: pa.Array | None, rows: NDArray[np.int64]) -> bool:
         """Tell by the first rows whether a row holds a list, and find its separator if it has one."""
 
-        def is_item(texts: pa.Array) -> NDArray[np.bool_]:
-            return self._catalog.lookup(texts) >= 0
-
-        if self._separator is None and not holds_lists(items, is_item):
-            self._separator = plain_separator(items, self._place("item", rows), is_item)
+        if self._separator == WHOLE:
+            self._separator = None
+            return holds_lists(items, self._is_item)
+        if self._separator is None and not holds_lists(items, self._is_item):
+            place = self._place("item", rows)
+            self._separator = plain_separator(items, place, self._is_item, times)
             return self._separator is not None
         return True
+
+    def _is_item(self, texts: pa.Array) -> NDArray[np.bool_]:
+        return self._catalog.lookup(texts) >= 0
 
     def _place(self, part: str, rows: NDArray[np.int64]) -> Place:
         return Place(self._source, self._names[part], rows)
 
     def _encode(self, values: dict[str, pa.Array], rows: NDArray[np.int64]) -> None:
         users = values["user"]
-        keeps_all = self._policy.empty_users == "keep"
-        items = as_ids(values["item"], self._place("item", rows), required=not keeps_all)
+        items = as_ids(values["item"], self._place("item", rows), required=False)
         indices = self._catalog.lookup(items)
         named = users.is_valid().to_numpy(zero_copy_only=False)
         kept = self._drop(_NO_USER, np.ones(len(rows), dtype=np.bool_), named)
-        kept = self._drop(_NO_ITEM, kept, items.is_valid().to_numpy(zero_copy_only=False))
+        missing = kept & items.is_null().to_numpy(zero_copy_only=False)
+        if self._first_itemless is None and missing.any():
+            first = int(np.argmax(missing))
+            self._first_itemless = int(rows[first]), values["item"][first].as_py()
+        kept = self._drop(_NO_ITEM, kept, ~missing)
         for reason, wanted in self._wanted(values, rows):
             kept = self._drop(reason, kept, wanted)
         unknown = kept & (indices < 0)
         if self._first_unknown is None and unknown.any():
             first = int(np.argmax(unknown))
             self._first_unknown = int(rows[first]), items[first].as_py()
+        if (room := _MOST_STRANGERS - len(self._strangers)) and unknown.any():
+            self._strangers += items.filter(arrow_mask(unknown))[:room].to_pylist()
         kept = self._drop(_UNKNOWN, kept, ~unknown)
         if "time" in values:
             self._times.add(values["time"], self._place("time", rows), kept)
@@ -284,23 +317,27 @@ class _Reader:
                     value=wanted,
                 )
 
-    def _missing_error(self, row: int, value: object) -> DataError:
-        count = self._dropped.get(_NO_USER, 0)
+    def _missing_error(self, part: str, row: int, value: object) -> DataError:
+        reason, option = _MISSING[part]
+        count = self._dropped.get(reason, 0)
         total = f" ({count:,} of {self._read:,} interactions have none)" if count > 1 else ""
         return DataError(
             f"the id is empty; every row needs one{total}. Fill it in, or drop such rows with "
-            "--missing-users drop (missing_users= in Python)",
+            f"--{option.replace('_', '-')} drop ({option}= in Python)",
             source=self._source,
             row=row,
-            column=self._names["user"],
+            column=self._names[part],
             value=value if isinstance(value, str) else None,
         )
 
     def _unknown_error(self, row: int, item_id: str) -> DataError:
         count = self._dropped[_UNKNOWN]
         total = f"{count:,} of {self._read:,} interactions are so" if count > 1 else "the only one"
+        hints = [*self._list_hints(), ""]
+        if item_id.lstrip()[:1] in ("[", "(", "{"):
+            hints.insert(0, 'If it is a list of items, write JSON: ["a", "b"]')
         return DataError(
-            f"the item is not in the catalog ({total}){self._catalog.similar(item_id)}. {_list_hint(item_id)}"
+            f"the item is not in the catalog ({total}){self._catalog.similar(item_id)}. {'. '.join(hints)}"
             "Add it to the catalog, or drop such rows with --unknown-items drop "
             "(unknown_items= in Python)",
             source=self._source,
@@ -309,14 +346,33 @@ class _Reader:
             value=item_id,
         )
 
+    def _list_hints(self) -> list[str]:
+        """What to say of lists with a separator: that they were split, or that unknown ids look like some."""
+        if self._said is None and self._separator is not None:
+            unless = f"--history-separator {WHOLE} if they are single ids"
+            return [f"items split at {self._separator!r}; {unless}"]
+        if self._said is not None or self._lists or not self._strangers:
+            return []
+        hint = list_hint(self._strangers, self._catalog.table["item_id"], self._is_item)
+        times = f", and {NO_TIMES}" if "time" in self._names else ""
+        return [] if hint is None else [hint + times]
+
+    def _catalog_has_points(self) -> bool:
+        """Tell whether an id of the catalog is spelled as a float, so that lists keep these as they are."""
+        import pyarrow.compute as pc
+
+        ids = self._catalog.table["item_id"]
+        return bool(pc.any(pc.match_substring_regex(ids, r"^[-+]?[0-9]+\.0*$")).as_py())
+
     def _nothing_left(self) -> DataError:
         reasons = [f"{count:,} dropped ({reason})" for reason, count in self._dropped.items()]
         why = ", ".join([f"{self._read:,} read", *reasons])
-        return DataError(f"no interactions are left: {why}", source=self._source)
+        hint = "".join(f". {hint}" for hint in self._list_hints())
+        return DataError(f"no interactions are left: {why}{hint}", source=self._source)
 
     def _merge_times(self) -> tuple[NDArray[np.int64] | None, list[str]]:
         if "time" not in self._names:
-            hint = nearest("timestamp", self._columns_found)
+            hint = "" if self._timeless else nearest("timestamp", self._columns_found)
             return None, [f"no timestamps, so file order is time order{hint}"]
         if not any(len(part) for part in self._items):
             return np.empty(0, np.int64), []
@@ -324,7 +380,8 @@ class _Reader:
         return times, [f"timestamps have fractions, kept times {factor:,}"] if factor > 1 else []
 
     def _shape_notes(self) -> list[str]:
-        return [f"one row a user, {self._rows_seen:,} rows"] if self._lists else []
+        notes = [f"one row a user, {self._rows_seen:,} rows"] if self._lists else []
+        return notes + self._list_hints()
 
 
 def _names(columns: InteractionColumns, policy: LogPolicy, found: Sequence[str]) -> dict[str, str]:
@@ -337,34 +394,3 @@ def _names(columns: InteractionColumns, policy: LogPolicy, found: Sequence[str])
     if policy.events is not None:
         names["event"] = columns.event
     return names
-
-
-def _with_events(
-    ids: pa.Array, users: NDArray[np.int32], keeps_all: bool
-) -> tuple[pa.Array, NDArray[np.int32], list[str]]:
-    """Count the users without an event, and leave them out unless all are kept.
-
-    Args:
-        ids: `(U,)` of all users. users: `(M,)` positions in it, of the events that are left.
-        keeps_all: whether users without an event stay.
-
-    Returns:
-        The ids, those left in order of their first event; the positions in these; what there is to say.
-    """
-    first = np.full(len(ids), len(users), np.int64)
-    first[users[::-1]] = np.arange(len(users))[::-1]  # of equal places the last assignment holds
-    order = np.argsort(first, kind="stable")
-    order = order[: np.count_nonzero(first < len(users))]
-    missing = len(ids) - len(order)
-    become = "their histories are empty" if keeps_all else "they are left out"
-    notes = [f"{missing:,} of {len(ids):,} users have no interaction left: {become}"]
-    if keeps_all:
-        return ids, users, notes if missing else []
-    index = np.empty(len(ids), np.int32)
-    index[order] = np.arange(len(order), dtype=np.int32)
-    return ids.take(order), index[users], notes if missing else []
-
-
-def _list_hint(item_id: str) -> str:
-    opened = item_id.lstrip()[:1] in ("[", "(", "{")
-    return 'If it is a list of items, write JSON: ["a", "b"]. ' if opened else ""

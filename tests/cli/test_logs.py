@@ -97,6 +97,39 @@ def test_a_list_with_strangers_asks_for_the_separator_and_takes_it(tmp_path, com
     )
 
 
+def test_single_ids_that_hold_separators(tmp_path, command, caplog):
+    """The refusal names both ways out, and each works."""
+    rows = [f"u{u},i{(u + t) % 20}" for u in range(20) for t in range(6)] + ["u0,i1->i2"]
+    words = fit(tmp_path, "\n".join(["user_id,item_id", *rows]) + "\n")
+    refused = command(*words)
+    assert refused.status == 2
+    assert "value 'i1->i2': the item is not in the catalog" in refused.message
+    assert "--history-separator '->'" in refused.message
+    no = ["--history-separator", "no", "--unknown-items", "drop"]
+    assert command(*words, *no).status == 0
+    assert "1 dropped (unknown item), 120 kept" in caplog.text
+    assert command(*words, "--overwrite", "--history-separator", "->").status == 0
+    assert "121 rows in the file, 122 interactions read, 122 kept" in caplog.text
+
+
+def test_lists_beside_one_time(tmp_path, command, caplog):
+    """As MIND's impressions: the hint names all that has to be said."""
+    lists = [" ".join(f"i{(u + t) % 20}" for t in range(6)) for u in range(20)]
+    rows = [f"u{u},{items},11/{u + 1}/2019 9:55:12 AM" for u, items in enumerate(lists)]
+    words = fit(tmp_path, "\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    refused = command(*words)
+    assert refused.status == 2
+    assert "--history-separator ' '" in refused.message
+    assert "--timestamp ''" in refused.message
+    refused = command(*words, "--history-separator", "space")
+    assert refused.status == 2
+    assert "one time a row cannot order the row's list of items" in refused.message
+    assert "--timestamp ''" in refused.message
+    done = command(*words, "--history-separator", "space", "--timestamp", "")
+    assert done.status == 0, done.message
+    assert "20 rows in the file, 120 interactions read, 120 kept" in caplog.text
+
+
 def test_a_robot_is_named_and_told(tmp_path, command, caplog):
     shoppers = [f"u{u},i{(u + t) % 20},{t}" for u in range(40) for t in range(6)]
     robot = [f"robot,i{7 * t % 20},{t}" for t in range(1500)]

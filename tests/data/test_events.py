@@ -121,3 +121,25 @@ def test_an_event_that_never_comes_is_refused(wanted):
     columns = {"user_id": ["a", "b"], "item_id": ["A", "B"], "event": ["purchase", "view"]}
     with pytest.raises(DataError, match=r"found 'purchase', 'view'.*--event"):
         read(LogPolicy(events=("view", wanted)), **columns)
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_rows_without_an_item_are_dropped_when_asked(blank):
+    columns = {"user_id": ["u", "u", "v"], "item_id": [blank, "A", blank]}
+    with pytest.raises(
+        DataError, match=r"row 1, column 'item_id'.*\(2 of 3 .*none\).*--unknown-items drop"
+    ):
+        read(**columns)
+    log = read(LogPolicy(unknown_items="drop"), **columns)
+    assert as_dict(log) == {"u": ["A"]}
+    assert log.report.dropped == {"no item": 2}
+    assert log.report.rows == 3
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "null", "NULL", "NA", "<NA>", r"\N"])
+def test_words_for_no_user_are_named(word):
+    columns = {"user_id": [word, "u", word, "v"], "item_id": ["A", "B", "C", "A"]}
+    told = f"2 rows have the user '{word}': if that means none, drop them before"
+    assert told in read(**columns).report.notes
+    columns["user_id"][2] = "w"  # one row may be anybody's
+    assert not any("if that means none" in note for note in read(**columns).report.notes)

@@ -354,7 +354,7 @@ class _Reader:
         if self._said is not None or self._lists or not self._strangers:
             return []
         hint = list_hint(self._strangers, self._catalog.table["item_id"], self._is_item)
-        times = f", and {NO_TIMES}" if "time" in self._names else ""
+        times = f"; since one time cannot order it, {NO_TIMES}" if "time" in self._names else ""
         return [] if hint is None else [hint + times]
 
     def _catalog_has_points(self) -> bool:

@@ -143,6 +143,8 @@ def list_hint(
     for separator in _candidates(texts):
         lists = _separated(texts, separator)
         lengths = _lengths(lists)
+        if not (lengths > 1).any():
+            continue
         parents = np.repeat(np.arange(len(texts)), lengths)
         known = np.bincount(parents, is_item(lists.flatten()), minlength=len(texts))
         whole = (lengths > 1) & (known == lengths)
@@ -204,7 +206,7 @@ def _candidates(texts: pa.Array) -> list[str]:
     """What may be a separator in some texts: the usual ones, then what stands between words."""
     runs = Counter(run for text in texts.to_pylist() for run in _RUN.findall(text))
     common = [run for run, _ in runs.most_common(_MOST_RUNS) if not set(run) & set("'\"")]
-    common = sorted(common, key=len, reverse=True)
+    common = sorted((run for run in common if run != "."), key=len, reverse=True)  # 1.0 is no list
     return list(dict.fromkeys([*_SEPARATORS, *(run.strip() or " " for run in common), *common]))
 
 

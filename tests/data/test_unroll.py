@@ -131,6 +131,14 @@ def test_a_stranger_among_single_ids_is_no_list():
     assert found == [["coffee", "coffee", "tea"], ["milk"]]
 
 
+def test_beside_one_time_the_hint_names_both_options():
+    table = pa.table({**BUNDLES, "timestamp": [3, 2, 1]})
+    with pytest.raises(DataError, match=r"--history-separator '/'.*one time.*--timestamp ''"):
+        histories(table, SHOP)
+    said = InteractionColumns(history_separator="/", timestamp="")
+    assert histories(table, SHOP, columns=said) == [["coffee", "coffee", "tea"], ["milk"]]
+
+
 def test_nobody_guesses_a_list_beside_one_time_a_row():
     columns = {"user_id": ["u", "v"], "item_id": ["coffee/tea", "tea/milk"], "timestamp": [1, 2]}
     with pytest.raises(DataError, match=r"beside one time a row.*--history-separator no"):
@@ -243,6 +251,15 @@ def test_lists_of_floats_are_whole_numbers(tmp_path, cell, ending):
     else:
         pq.write_table(pa.table({"user_id": ["u"], "item_id": [[7.0, 12.0]]}), path)
     assert histories(path) == [["7", "12"]]
+
+
+@pytest.mark.parametrize("items", [["1.0", "2.1"], ["1", "2", "0", "2.0"]])
+def test_a_float_is_no_list(items):
+    numbers = Catalog.from_table(pa.table({"item_id": ["0", "1", "2"]}))
+    table = pa.table({"user_id": ["u"] * len(items), "item_id": items})
+    with pytest.raises(DataError, match="the item is not in the catalog") as refused:
+        histories(table, numbers)
+    assert "--history-separator" not in str(refused.value)
 
 
 def test_ids_that_are_spelled_as_floats_stay_so():

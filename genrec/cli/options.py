@@ -136,7 +136,9 @@ ListColumn = Annotated[
         rich_help_panel=COLUMNS,
     ),
 ]
-Timestamp = Annotated[str, typer.Option(help="Name of the time column.", rich_help_panel=COLUMNS)]
+Timestamp = Annotated[
+    str, typer.Option(help="Name of the time column; '' for none.", rich_help_panel=COLUMNS)
+]
 Separator = Annotated[str | None, typer.Option(help=_SEPARATOR, rich_help_panel=TEXT_FILES)]
 Separators = Annotated[
     list[str] | None,

@@ -44,6 +44,8 @@ _KINDS = {
     "truth": ("(?i)true|false", "true or false"),
 }
 _FEW = 1000
+_DIGITS = 40
+"""Before the point, of numbers that floats do not hold; decimals have 76 in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,13 +140,11 @@ def _flat(table: pa.Table, name: str) -> Values:
         pa.concat_arrays([part.values for part in parts]),
         np.concatenate([part.items for part in parts]),
     )
-    if is_text(column.type) and separator not in (LITERAL, WHOLE):
-        flat = _split(flat, separator)
     return _present(_simple(flat, name, column.type))
 
 
 def _taken_apart(whole: Values, separator: str) -> Iterator[Values]:
-    """Lists become their elements, however deep they are; so do the lists among texts."""
+    """Lists become their elements, however deep they are; so do lists among texts, other texts are split."""
     import pyarrow.compute as pc
     import pyarrow.types as types
 
@@ -152,11 +152,11 @@ def _taken_apart(whole: Values, separator: str) -> Iterator[Values]:
     if types.is_dictionary(kind):
         yield from _taken_apart(Values(whole.values.dictionary_decode(), whole.items), separator)
     elif _is_list(kind):
-        yield from _taken_apart(whole.elements(), separator)
+        yield from _taken_apart(whole.elements(), LITERAL)
     elif is_text(kind) and separator != WHOLE:
         texts = Values(trimmed(whole.values), whole.items)
         opens = pc.fill_null(pc.match_substring_regex(texts.values, OPENS), False)
-        yield texts.where(pc.invert(opens))
+        yield _split(texts.where(pc.invert(opens)), separator)
         if pc.any(opens).as_py():
             yield from _literals(texts.where(opens), separator)
     else:
@@ -174,7 +174,7 @@ def _literals(texts: Values, separator: str) -> Iterator[Values]:
     others = others.where(pc.invert(plain))
     lists = _written_by_python(others.values)
     yield Values(lists, others.items).where(lists.is_valid()).elements()
-    yield others.where(lists.is_null())  # a title such as "[New] Tent"
+    yield _split(others.where(lists.is_null()), separator)  # a text such as "[New] Tent"
 
 
 def _split_plain(texts: Values) -> Values:
@@ -203,6 +203,8 @@ def _is_list(kind: pa.DataType) -> bool:
 def _split(texts: Values, separator: str) -> Values:
     import pyarrow.compute as pc
 
+    if separator == LITERAL:
+        return texts
     return Values(pc.split_pattern(texts.values, separator), texts.items).elements()
 
 
@@ -251,14 +253,33 @@ def _typed(flat: Values) -> Values:
     if not is_text(texts.type) or not len(texts):
         return flat
     if pc.all(pc.match_substring_regex(texts, f"^{NUMBER}$")).as_py():
-        whole = pc.all(pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")).as_py()
-        return Values(texts.cast(pa.int64() if whole else pa.float64()), flat.items)
+        return Values(_numbers(texts), flat.items)
     if pc.all(pc.match_substring_regex(texts, f"^{TIME}$")).as_py():
         return _times(flat)
     words = pc.utf8_lower(texts)
     if pc.all(pc.is_in(words, value_set=pa.array(["true", "false"]))).as_py():
         return Values(pc.equal(words, "true"), flat.items)
     return flat
+
+
+def _numbers(texts: pa.Array) -> pa.Array:
+    """Numbers that keep every digit of whole ones; the texts as they are where no type holds them all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pc.any(
+        pc.match_substring_regex(texts, r"^-?[0-9]{16}")
+    ).as_py():  # floats hold 15 digits
+        whole = pc.all(pc.match_substring_regex(texts, r"^-?[0-9]+$")).as_py()
+        return texts.cast(pa.int64() if whole else pa.float64())
+    fractions = pc.struct_field(pc.extract_regex(texts, r"\.(?P<digits>[0-9]+)"), "digits")
+    scale = pc.max(pc.utf8_length(fractions)).as_py() or 0
+    for kind in (pa.int64(), pa.decimal256(_DIGITS + scale, scale)):
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return texts
 
 
 def _times(texts: Values) -> Values:

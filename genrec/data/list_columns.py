@@ -8,6 +8,7 @@ a recommender's folder and a served catalog compare as the file that was read.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ _SHARED = 0.7
 """Elements that occur elsewhere in the column too, as a share, where white space stands by the separator."""
 
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_ESCAPED = r"""(?:[^\\]|\\[\\'"abfnrtvxuU])*"""
+"""What Python reads without a warning."""
 _BARE = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|None|True|False|nan|null"
 _ELEMENT = re.compile(rf"{_QUOTED}|(?<![^\s,\[({{])(?:{_BARE})(?![^\s,\])}}])", re.DOTALL)
 OPENS = r"""^(\[|[({]\s*['"])"""
@@ -147,6 +150,14 @@ def _flat(value: object) -> list[str] | None:
 def _unquoted(element: str) -> str:
     if element[0] not in "'\"":
         return element
+    if re.fullmatch(_ESCAPED, element):
+        try:
+            text = str(ast.literal_eval(element))
+            text.encode()  # half a character has no UTF-8
+        except (SyntaxError, ValueError):
+            pass
+        else:
+            return text
     return re.sub(r"\\(.)", r"\1", element[1:-1], flags=re.DOTALL)
 
 
@@ -176,7 +187,7 @@ def _told(table: pa.Table, name: str) -> str | None:
 
     values = trimmed(table[name].combine_chunks()).drop_null()
     for separator in _SEPARATORS:
-        several = values.filter(pc.match_substring(values, separator))
+        several = _no_lists(values.filter(pc.match_substring(values, separator)))
         if len(several) and (
             separator == _ALWAYS.get(name) or _separates(values, several, separator)
         ):
@@ -184,6 +195,16 @@ def _told(table: pa.Table, name: str) -> str | None:
     opens = values.filter(pc.match_substring_regex(values, OPENS)).unique()
     literal = any(map(literal_list, opens.to_pylist()))
     return LITERAL if literal else None
+
+
+def _no_lists(texts: pa.Array) -> pa.Array:
+    """Those that are no list as JSON, Python or NumPy write it: in a list, a sign is part of an element."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    opens = texts.filter(pc.match_substring_regex(texts, OPENS)).unique().to_pylist()
+    lists = [text for text in opens if literal_list(text) is not None]
+    return texts.filter(pc.invert(pc.is_in(texts, value_set=pa.array(lists, texts.type))))
 
 
 def _separates(values: pa.Array, several: pa.Array, separator: str) -> bool:

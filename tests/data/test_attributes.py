@@ -293,3 +293,29 @@ def test_a_text_that_is_no_date_is_shown(odd, shown):
     table = pa.table({"item_id": list("abc"), "released": ["2024-01-01", odd, "2023-01-01"]})
     with pytest.raises(DataError, match=rf"hold something else, such as '.*{shown}.*ISO dates"):
         Catalog.from_table(table).where(["released>2023-06-01"])
+
+
+BIG = 2**53
+"""From there on floats skip whole numbers."""
+
+
+@pytest.mark.parametrize(
+    ("values", "condition", "met"),
+    [
+        (["1234567890123456789", "1234567890123456788"], "n=1234567890123456789", [0]),
+        (["1234567890123456789", "1234567890123456788"], "n<1234567890123456789", [1]),
+        ([f"{BIG + 1}", f"{BIG}", "1.5"], f"n={BIG + 1}", [0]),
+        ([f"{BIG + 1}", f"{BIG}", "1.5", ".25", "3."], f"n<{BIG + 1}", [1, 2, 3, 4]),
+        ([f"{BIG + 1}", f"{BIG}", "1.5e1"], f"n<={BIG}", [1, 2]),
+        ([f"-{BIG + 1}|7", f"-{BIG}"], f"n!=-{BIG}", [0]),
+        (["18446744073709551615", "18446744073709551614", "1"], "n>=18446744073709551615", [0]),
+        (["1" * 30, "1" * 29 + "2"], f"n>{'1' * 30}", [1]),
+        (["1" * 40, "1" * 39 + "2"], f"n={'1' * 40}", [0]),
+        (["1" * 40, "1" * 39 + "2"], f"n!={'1' * 40}", [1]),
+        (["1" * 30, "1" * 29 + "2", "1e90"], f"n={'1' * 30}", [0]),
+        (["1" * 30, "1" * 29 + "2", "1e90"], f"n!={'1' * 30}", [1, 2]),
+    ],
+)
+def test_no_digit_of_a_whole_number_in_text_is_lost(values, condition, met):
+    table = pa.table({"item_id": list("abcde")[: len(values)], "n": values})
+    assert Catalog.from_table(table).where([condition]).tolist() == met

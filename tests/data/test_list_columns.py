@@ -76,6 +76,23 @@ def test_prose_and_single_values_stay_whole(tmp_path, values):
     assert len(set(catalog.labels("tags").tolist())) == len(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted", "inside"),
+    [
+        (["['Rock;Pop', 'Jazz']", "['Jazz']", "['Jazz', 'x']"] * 20, "Rock;Pop", [0, 3]),
+        (['["Rock|Pop", "Jazz"]', '["Jazz"]', '["Jazz", "x"]'], "Rock|Pop", [0]),
+        (["[['R;B'], ['Jazz']]", "['Jazz']", "Soul;Jazz", "Soul"], "R;B", [0]),
+        (["['R;B', 'Jazz']", "Soul;Jazz", "Soul", "Jazz"], "Jazz", [0, 1, 3]),
+    ],
+)
+def test_a_sign_in_an_element_of_a_list_separates_nothing(tmp_path, values, wanted, inside):
+    catalog = Catalog.read(written(tmp_path, values))
+    found = catalog.where([Condition("tags", "=", (wanted,))])
+    assert [i for i in found if i < 4] == inside
+    others = catalog.where([Condition("tags", "!=", (wanted,))])
+    assert sorted([*found, *others]) == list(range(len(values)))
+
+
 @given(st.lists(st.lists(st.text("ab'\"\\ ,|", max_size=4), max_size=3), min_size=1))
 def test_what_python_writes_is_read_back(rows):
     """By conditions, which read most lists at once, as one by one."""
@@ -186,6 +203,25 @@ def test_a_feed_may_change_lists_of_numbers():
     assert feed.catalog.where(["tags>42"]).tolist() == [0]
     with pytest.raises(DataError, match="each of the catalog's values is a number"):
         compare_items(catalog, tagged(["a"], ["41|large"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        (r"['Health\xa0Care', 'x']", ["Health\xa0Care", "x"]),
+        (r"['a\nb']", ["a\nb"]),
+        (r"['\u00e9', '\U0001f600']", ["é", "\U0001f600"]),
+        (r"['a\\b', 'O\'Neil']", ["a\\b", "O'Neil"]),
+        (r"['\d+', '\ud800']", ["d+", "ud800"]),  # neither is written by Python's own str
+        ("['a\nb\\n']", ["a\nbn"]),
+    ],
+)
+def test_escapes_are_read_as_python_writes_them(text, elements):
+    assert literal_list(text) == elements
+    table = pa.table({"item_id": ["a", "b"], "tags": [text, "['other']"]})
+    catalog = Catalog.from_table(table)
+    for element in elements:
+        assert catalog.where([Condition("tags", "=", (element.strip(),))]).tolist() == [0]
 
 
 @pytest.mark.parametrize("text", ['["a", ["b", null]]', "[1, 2.5]", "[]", '[{"a": 1}]', "[true]"])

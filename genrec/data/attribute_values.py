@@ -32,11 +32,11 @@ NUMBER = r"-?((0|[1-9][0-9]{0,29})(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][-+]?[0-9]
 
 _ZONE = r"(Z|[-+][0-9]{2}(:?[0-9]{2})?)"
 TIME = (
-    r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    r"([12][0-9]{3}|[0-9]{4}-[0-9]{2}(-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
     + _ZONE
-    + "?)?)?"
+    + "?)?)?)"
 )
-"""An ISO date, with or without day and time of day."""
+"""An ISO date, with or without month, day and time of day."""
 _PLAIN_LIST = r"^\[\s*'[^'\\]*'([,\s]\s*'[^'\\]*')*\s*\]$"
 _KINDS = {
     "number": (NUMBER, "a number, such as 19.99"),
@@ -108,7 +108,10 @@ def first_unlike(table: pa.Table, new: pa.Table, name: str) -> tuple[int, str, s
         if len(column) and kind == "text":
             return None
     texts = _flat(new, name)
-    if not (len(column) and len(texts.values)) or kind == _kind(_typed(texts).values.type):
+    if not (len(column) and len(texts.values)):
+        return None
+    dates = kind == "time" and pc.all(pc.match_substring_regex(texts.values, f"^{TIME}$")).as_py()
+    if kind == _kind((_times(texts) if dates else _typed(texts)).values.type):
         return None
     spelling, wanted = _KINDS[kind]
     unlike = texts.where(pc.invert(pc.match_substring_regex(texts.values, f"^({spelling})$")))
@@ -290,10 +293,14 @@ def _times(texts: Values) -> Values:
     zoned = pc.match_substring_regex(texts.values, f":[0-9.]+{_ZONE}$")
     parts = [texts.where(pc.invert(zoned)), texts.where(zoned)]
     try:
-        local = pc.replace_substring_regex(parts[0].values, r"^(\d{4}-\d{2})$", r"\1-01")
+        local, utc = (
+            pc.replace_substring_regex(part.values, r"(\.\d{6})\d+", r"\1") for part in parts
+        )
+        for month in (r"^(\d{4})$", r"^(\d{4}-\d{2})$"):
+            local = pc.replace_substring_regex(local, month, r"\1-01")
         times = [
             local.cast(pa.timestamp("us")),
-            parts[1].values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")),
+            utc.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")),
         ]
     except pa.ArrowInvalid:
         return texts

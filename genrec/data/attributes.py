@@ -146,10 +146,12 @@ def _read_as(kind: pa.DataType, word: str) -> pa.Scalar:
 
 
 def _time(word: str) -> pa.Scalar:
-    """An ISO date or time in UTC, where it names no other zone; of a month, its first day."""
+    """An ISO date or time in UTC, where it names no other zone; of a year or month, its first day."""
     import pyarrow as pa
 
-    word = f"{word}-01" if re.fullmatch("[0-9]{4}-[0-9]{2}", word) else word
+    word = re.sub(r"(\.\d{6})\d{1,3}(?!\d)", r"\1", word)
+    for month in ("[0-9]{4}", "[0-9]{4}-[0-9]{2}"):
+        word = f"{word}-01" if re.fullmatch(month, word) else word
     try:
         return pa.scalar(word).cast(pa.timestamp("us"))
     except pa.ArrowInvalid:

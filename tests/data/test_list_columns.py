@@ -244,6 +244,7 @@ def test_json_is_read_as_json_says(text):
         ("price", ["9.99", "N/A"], "free", "a number"),
         ("released", ["2024-01-01", "2023-06"], "soon", "an ISO date, such as 2024-01-31"),
         ("released", ["2024-01-01", "2023-06-01"], "2023-02-30", "an ISO date"),
+        ("released", ["2024-01-01", "2023"], "0012", "an ISO date"),
         ("stock", ["true", "False"], "maybe", "true or false"),
         ("sizes", ["40|41", "42"], "43|large", "a number"),
     ],
@@ -261,3 +262,12 @@ def test_a_value_that_spoils_a_column_is_refused(column, there, new, wanted):
         assert len(join_items(catalog, catalog_of(["c"], [value])).whole) == 3
     text = catalog_of(["a", "b"], ["so", "and so"])
     assert len(join_items(text, catalog_of(["c"], [new])).whole) == 3
+
+
+def test_a_new_item_may_bring_a_bare_year():
+    whole = join_items(dated("a", "2024-01-01"), dated("b", "2019")).whole
+    assert whole.where(["released<2020"]).tolist() == [1]
+
+
+def dated(item_id, released):
+    return Catalog.from_table(pa.table({"item_id": [item_id], "released": [released]}))

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from genrec.common.errors import DataError
 from genrec.data.item_text import MISSING_WORDS
-from genrec.data.list_columns import LITERAL, OPENS, WHOLE, literal_list, separator_of
+from genrec.data.list_columns import (
+    BARE,
+    BARE_LIST,
+    LITERAL,
+    OPENS,
+    WHOLE,
+    list_reader,
+    separator_of,
+)
 from genrec.data.reading.json_lines import parse_lists
 from genrec.data.values import is_text, trimmed
 
@@ -158,7 +166,8 @@ def _taken_apart(whole: Values, separator: str) -> Iterator[Values]:
         yield from _taken_apart(whole.elements(), LITERAL)
     elif is_text(kind) and separator != WHOLE:
         texts = Values(trimmed(whole.values), whole.items)
-        opens = pc.fill_null(pc.match_substring_regex(texts.values, OPENS), False)
+        form = f"{OPENS}|{BARE_LIST}" if separator == BARE else OPENS
+        opens = pc.fill_null(pc.match_substring_regex(texts.values, form), False)
         yield _split(texts.where(pc.invert(opens)), separator)
         if pc.any(opens).as_py():
             yield from _literals(texts.where(opens), separator)
@@ -175,7 +184,7 @@ def _literals(texts: Values, separator: str) -> Iterator[Values]:
     plain = pc.match_substring_regex(others.values, _PLAIN_LIST)
     yield _split_plain(others.where(plain))
     others = others.where(pc.invert(plain))
-    lists = _written_by_python(others.values)
+    lists = _read_singly(others.values, separator)
     yield Values(lists, others.items).where(lists.is_valid()).elements()
     yield _split(others.where(lists.is_null()), separator)  # a text such as "[New] Tent"
 
@@ -188,11 +197,13 @@ def _split_plain(texts: Values) -> Values:
     return Values(pc.split_pattern_regex(inner, r"'[,\s]\s*'"), texts.items).elements()
 
 
-def _written_by_python(texts: pa.Array) -> pa.Array:
+def _read_singly(texts: pa.Array, separator: str) -> pa.Array:
     import pyarrow as pa
 
     words = texts.dictionary_encode()
-    lists = pa.array(map(literal_list, words.dictionary.to_pylist()), pa.list_(pa.string()))
+    lists = pa.array(
+        map(list_reader(separator), words.dictionary.to_pylist()), pa.list_(pa.string())
+    )
     return lists.take(words.indices)
 
 
@@ -206,7 +217,7 @@ def _is_list(kind: pa.DataType) -> bool:
 def _split(texts: Values, separator: str) -> Values:
     import pyarrow.compute as pc
 
-    if separator == LITERAL:
+    if separator in (LITERAL, BARE):
         return texts
     return Values(pc.split_pattern(texts.values, separator), texts.items).elements()
 

@@ -1,9 +1,10 @@
 """List columns: text that holds several values, told once when the catalog is read, and how it is split.
 
 CSV has no lists, so shops and data frames write them as text: ``A|B``, ``A;B``, JSON's ``["A", "B"]``,
-Python's ``['A', 'B']``, NumPy's ``['A' 'B']``. A condition that took such a text for one value would
-keep out nothing. Which columns hold lists is a fact of the whole column, kept in the table's metadata:
-a recommender's folder and a served catalog compare as the file that was read.
+Python's ``['A', 'B']``, NumPy's ``['A' 'B']``, Spark's ``[A, B]``, Postgres' ``{A,B}``. A condition that
+took such a text for one value would keep out nothing. Which columns hold lists is a fact of the whole
+column, kept in the table's metadata: a recommender's folder and a served catalog compare as the file that
+was read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from genrec.common.errors import InputError
@@ -22,19 +23,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "BARE",
+    "BARE_LIST",
     "LITERAL",
     "OPENS",
     "WHOLE",
     "find_list_columns",
     "list_columns",
+    "list_reader",
     "literal_list",
     "separator_of",
     "split_value",
     "with_lists_of",
 ]
 
-LITERAL, WHOLE = "[]", "no"
-"""In place of a separator: values are lists as JSON, Python or NumPy write them; values are not split."""
+LITERAL, BARE, WHOLE = "[]", "[,]", "no"
+"""In place of a separator: values are lists as JSON, Python or NumPy write them; they are such lists, or
+their elements have no quotes, as Spark and Postgres write them; values are not split."""
 _KEY = b"genrec.lists"
 _SEPARATORS = ("|", ";")
 _ALWAYS = {"categories": "|"}
@@ -42,21 +47,36 @@ _NAMED = 6
 """Columns that a sentence names."""
 _LONGEST, _MOST_WORDS = 60, 6
 """Of an element, in characters and words: more is prose, in which such a sign separates nothing."""
+_FEW_WORDS = 4
+"""Of an element, where elements seldom occur twice."""
+_MOSTLY, _MANY = 0.7, 0.1
+"""Values that hold a sign, as a share, for it to be a separator, and for it to be worth a word."""
 _SHORT = 0.95
 """Elements that are no longer than that, as a share."""
 _SHARED = 0.7
 """Elements that occur elsewhere in the column too, as a share, where white space stands by the separator."""
 
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_QUOTED = r"""(?:(?<!\w)[uUbB])?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\")"""
 _ESCAPED = r"""(?:[^\\]|\\[\\'"abfnrtvxuU])*"""
 """What Python reads without a warning."""
 _BARE = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|None|True|False|nan|null"
 _ELEMENT = re.compile(rf"{_QUOTED}|(?<![^\s,\[({{])(?:{_BARE})(?![^\s,\])}}])", re.DOTALL)
-OPENS = r"""^(\[|[({]\s*['"])"""
+_ARRAY = re.compile(r"array\(\s*(.*?)\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
+OPENS = r"""^(array\(\s*)?(\[|[({]\s*[uUbB]?['"])"""
+"""How texts open that may be lists with `LITERAL` elements."""
+_PART = r"""(?:"(?:[^"\\]|\\.)*"|[^\s'",\[\]{}][^",\[\]{}]*)"""
+_PARTS = rf"\s*(?:{_PART}\s*(?:,\s*{_PART}\s*)*)?"
+BARE_LIST = rf"^(?:\[{_PARTS}\]|\{{{_PARTS.replace('{}', '{}:=')}\}})$"
+_NEARLY_ALL = 0.95
+"""Values of a `BARE` column that are lists, as a share: brackets are also part of names."""
+_LITERALS = r"^\[[-+0-9.eE,\s]*\]$"
+_QUOTES = r"""(?s)^[\[({]\s*['"].*[\])}]$"""
+_LIKE = r"""(?s)^(array\(\s*)?\[\s*[\[{(uUbB]?['"{].*[\])]$"""
+_PLAIN = r"""^\[\s*('[^'\\]*'|"[^"\\]*")([,\s]\s*('[^'\\]*'|"[^"\\]*"))*\s*\]$"""
 
 
 def list_columns(table: pa.Table) -> dict[str, str]:
-    """What was found when a catalog was read: column -> separator, `LITERAL` or `WHOLE`."""
+    """What was found when a catalog was read: column -> separator, `LITERAL`, `BARE` or `WHOLE`."""
     return {name: sign for name, sign in _record(table).items() if sign is not None}
 
 
@@ -70,28 +90,38 @@ def find_list_columns(table: pa.Table, stated: Mapping[str, str]) -> tuple[pa.Ta
 
     Args:
         table: of a catalog. What it has on record already is kept.
-        stated: column -> separator, `LITERAL` or `WHOLE`, where the user knows better.
+        stated: column -> separator, `LITERAL`, `BARE` or `WHOLE`, where the user knows better.
 
     Returns:
-        The same table with the record, and a sentence on the columns that hold lists, if any does.
+        The same table with the record, and a sentence on the columns that hold lists, look like lists that
+        are not read, or may hold some, if any does.
 
     Raises:
         InputError: a stated column is not in the table, or is none of text.
     """
     found = _record(table) | _checked(table, stated)
+    unread: list[str] = []
+    doubts: list[str] = []
     for field in table.schema:
         name = field.name
         if name in ("item_id", "title") or not is_text(field.type):
             continue
         if name not in found:
-            found[name] = _told(table, name)
+            found[name], maybe = _told(table, name)
+            if maybe:
+                doubts.append(_doubt(table, name, maybe))
+            if _is_unread(table, name, found[name] or LITERAL):
+                unread.append(name)
     recorded = _recorded(table, found)
     split = {
         name: sign
         for name, sign in list_columns(recorded).items()
         if sign not in (WHOLE, _ALWAYS.get(name))
     }
-    return recorded, _note(split) if split else None
+    if unread:
+        doubts.insert(0, f"looks like lists, not read: {_names(unread)}")
+    notes = [_note(split)] if split else []
+    return recorded, "; ".join([*notes, *doubts[:_NAMED]]) or None
 
 
 def _recorded(table: pa.Table, found: dict[str, str | None]) -> pa.Table:
@@ -108,7 +138,7 @@ def with_lists_of(table: pa.Table, *tables: pa.Table) -> pa.Table:
 
 
 def separator_of(table: pa.Table, name: str) -> str:
-    """How a text column's values are split: a separator, `LITERAL` or `WHOLE`."""
+    """How a text column's values are split: a separator, `LITERAL`, `BARE` or `WHOLE`."""
     return list_columns(table).get(name, _ALWAYS.get(name, LITERAL))
 
 
@@ -117,14 +147,30 @@ def split_value(value: str, separator: str) -> list[str]:
     text = value.strip()
     if separator == WHOLE:
         return [text]
-    elements = literal_list(text)
+    elements = list_reader(separator)(text)
     if elements is None:
-        elements = text.split(separator) if separator != LITERAL else [text]
+        elements = text.split(separator) if separator not in (LITERAL, BARE) else [text]
     return [element.strip() for element in elements]
+
+
+def list_reader(separator: str) -> Callable[[str], list[str] | None]:
+    """What reads the lists of a column with this separator, and gives None for texts that are none."""
+    return _bare_list if separator == BARE else literal_list
+
+
+def _bare_list(text: str) -> list[str] | None:
+    """The same for lists whose elements need no quotes, such as ``[A, B]`` and ``{A,"B C"}``."""
+    elements = literal_list(text)
+    if elements is not None or not re.match(BARE_LIST, text):
+        return elements
+    parts = [part.strip() for part in re.findall(_PART, text[1:-1])]
+    return [_unquoted(part) if part[0] == '"' else part for part in parts]
 
 
 def literal_list(text: str) -> list[str] | None:
     """The elements of a list as JSON, Python or NumPy write it, flat; None where the text is none."""
+    if array := _ARRAY.fullmatch(text):
+        text = array[1]
     if not re.match(OPENS, text) or text[-1] not in "])}":
         return None
     try:
@@ -148,17 +194,18 @@ def _flat(value: object) -> list[str] | None:
 
 
 def _unquoted(element: str) -> str:
-    if element[0] not in "'\"":
+    if element[-1] not in "'\"":
         return element
     if re.fullmatch(_ESCAPED, element):
         try:
-            text = str(ast.literal_eval(element))
+            read = ast.literal_eval(element)
+            text = read.decode() if isinstance(read, bytes) else str(read)
             text.encode()  # half a character has no UTF-8
         except (SyntaxError, ValueError):
             pass
         else:
             return text
-    return re.sub(r"\\(.)", r"\1", element[1:-1], flags=re.DOTALL)
+    return re.sub(r"\\(.)", r"\1", element.lstrip("uUbB")[1:-1], flags=re.DOTALL)
 
 
 def _checked(table: pa.Table, stated: Mapping[str, str]) -> dict[str, str]:
@@ -181,20 +228,42 @@ def _checked(table: pa.Table, stated: Mapping[str, str]) -> dict[str, str]:
     return dict(stated)
 
 
-def _told(table: pa.Table, name: str) -> str | None:
-    """What the values of a text column show: a separator, `LITERAL`, or None for single values."""
+def _told(table: pa.Table, name: str) -> tuple[str | None, str | None]:
+    """What the values of a text column show: a separator, `LITERAL`, `BARE`, or None for single values.
+
+    Returns:
+        That, and a sign that may be a separator too.
+    """
     import pyarrow.compute as pc
 
     values = trimmed(table[name].combine_chunks()).drop_null()
+    maybe = None
     for separator in _SEPARATORS:
         several = _no_lists(values.filter(pc.match_substring(values, separator)))
-        if len(several) and (
-            separator == _ALWAYS.get(name) or _separates(values, several, separator)
-        ):
-            return separator
+        if not len(several):
+            continue
+        if separator == _ALWAYS.get(name) or _separates(values, several, separator):
+            return separator, None
+        many = len(several) >= max(2, _MANY * len(values))
+        if many and _are_short(several, separator):
+            maybe = separator
+    if _is_bare(values):
+        return BARE, None
     opens = values.filter(pc.match_substring_regex(values, OPENS)).unique()
     literal = any(map(literal_list, opens.to_pylist()))
-    return LITERAL if literal else None
+    return (LITERAL, None) if literal else (None, maybe)
+
+
+def _is_bare(values: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
+    bare = pc.match_substring_regex(values, BARE_LIST)
+    several = pc.and_(bare, pc.match_substring(values, ","))
+    several = values.filter(pc.and_not(several, pc.match_substring_regex(values, _LITERALS)))
+    if not len(several) or not _are_short(several, ","):
+        return False
+    lists = pc.or_(bare, pc.match_substring_regex(values, _QUOTES))
+    return bool(pc.mean(lists).as_py() >= _NEARLY_ALL)
 
 
 def _no_lists(texts: pa.Array) -> pa.Array:
@@ -212,32 +281,72 @@ def _separates(values: pa.Array, several: pa.Array, separator: str) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pc.any(pc.match_substring_regex(several, r"^[{]|&#?\w+;")).as_py():
-        return False  # objects, escaped characters
+    if not _are_short(several, separator):
+        return False
     parts = pc.list_flatten(pc.split_pattern(several, separator))
-    elements = pc.utf8_trim_whitespace(parts)
-    elements = elements.filter(pc.not_equal(elements, ""))
-    if not len(elements):
-        return False
-    words = pc.add(pc.count_substring_regex(elements, r"\s+"), 1)
-    short = pc.less_equal(pc.utf8_length(elements), _LONGEST)
-    if pc.mean(pc.and_(short, pc.less_equal(words, _MOST_WORDS))).as_py() < _SHORT:
-        return False
     if not pc.any(pc.match_substring_regex(parts, r"^\s|\s$")).as_py():
         return True
+    if len(several) >= _MOSTLY * len(values) and _are_short(several, separator, _FEW_WORDS):
+        return True
+    elements = _elements(several, separator)
     single = values.filter(pc.invert(pc.match_substring(values, separator)))
     counts = pc.value_counts(pa.concat_arrays([elements, single.cast(elements.type)]))
     often = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     return bool(pc.mean(pc.is_in(elements, value_set=often)).as_py() >= _SHARED)
 
 
+def _elements(several: pa.Array, separator: str) -> pa.Array:
+    import pyarrow.compute as pc
+
+    parts = pc.list_flatten(pc.split_pattern(several, separator))
+    elements = pc.utf8_trim_whitespace(parts)
+    return elements.filter(pc.not_equal(elements, ""))
+
+
+def _are_short(several: pa.Array, separator: str, most: int = _MOST_WORDS) -> bool:
+    """Whether nearly all that a sign parts is short; of objects and escaped characters, nothing is."""
+    import pyarrow.compute as pc
+
+    objects = r"&#?\w+;" if separator == "," else r"^[{]|&#?\w+;"
+    elements = _elements(several, separator)
+    if not len(elements) or pc.any(pc.match_substring_regex(several, objects)).as_py():
+        return False
+    words = pc.add(pc.count_substring_regex(elements, r"\s+"), 1)
+    short = pc.and_(pc.less_equal(pc.utf8_length(elements), _LONGEST), pc.less_equal(words, most))
+    return bool(pc.mean(short).as_py() >= _SHORT)
+
+
+def _is_unread(table: pa.Table, name: str, separator: str) -> bool:
+    """Whether a value of a text column looks like a list, and is none that is read."""
+    import pyarrow.compute as pc
+
+    values = trimmed(table[name].combine_chunks()).drop_null()
+    like = pc.match_substring_regex(values, _LIKE)
+    like = values.filter(pc.and_not(like, pc.match_substring_regex(values, _PLAIN))).unique()
+    return any(list_reader(separator)(text) is None for text in like.to_pylist())
+
+
+def _doubt(table: pa.Table, name: str, sign: str) -> str:
+    import pyarrow.compute as pc
+
+    count = pc.sum(pc.match_substring(table[name], sign)).as_py()
+    return (
+        f"not taken for lists, though {sign!r} stands in {count:,} values: {name}; "
+        f"--list-column '{name}={sign}' if it is"
+    )
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
 def _note(found: dict[str, str]) -> str:
     told = [
-        name + (f" (at {separator!r})" if separator != LITERAL else "")
+        name + (f" (at {separator!r})" if separator not in (LITERAL, BARE) else "")
         for name, separator in found.items()
     ]
-    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
     return (
-        f"read as lists: {', '.join(told[:_NAMED])}{more}; --list-column {next(iter(found))}={WHOLE} for "
+        f"read as lists: {_names(told)}; --list-column {next(iter(found))}={WHOLE} for "
         "single values"
     )

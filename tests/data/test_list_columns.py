@@ -41,6 +41,16 @@ def written(tmp_path, values, name="tags", header="item_id,title"):
         (["[\"it's\", 'b']", "['O\\'Neil']", "['x']"], "it's", [0]),
         (["one", "two", "adult|two"], "adult", [2]),
         (["8GB|16GB", "16GB", "8GB|12GB"], "8GB", [0, 2]),
+        (["[u'adult', u'new']", "[u'new']", "(u'adult',)"], "adult", [0, 2]),
+        (["[b'adult']", r"[b'caf\xc3\xa9', b'adult']", "[b'new']"], "adult", [0, 1]),
+        ([r"[b'caf\xc3\xa9', b'adult']", "[b'new']"], "café", [0]),
+        (["array(['adult', 'new'], dtype=object)", "array(['new'], dtype='<U5')"], "adult", [0]),
+        (["{adult,new}", "{new}", "{}", '{"very new",adult}'], "adult", [0, 3]),
+        (["{adult,new}", "{new}", '{"very, very new",adult}'], "very, very new", [2]),
+        (["[adult, new]", "[new]", "[]", "[Kids', 12 inch]"], "new", [0, 1]),
+        (["[adult, new]", "[new]", '["x"]', "[Kids', 12 inch]"], "Kids'", [3]),
+        (["Smith, J.; Doe, A.", "Doe, A.; Lee, K.", "Roe, R.; Foe, F."], "Doe, A.", [0, 1]),
+        (["Action | Crime", "Comedy | Drama", "Horror", "War | Music | Family"], "Music", [3]),
     ],
 )
 def test_an_element_of_a_list_is_found_and_kept_out(tmp_path, values, wanted, inside):
@@ -48,7 +58,7 @@ def test_an_element_of_a_list_is_found_and_kept_out(tmp_path, values, wanted, in
     assert catalog.where([f"tags={wanted}"]).tolist() == inside
     kept_out = set(catalog.where([f"tags!={wanted}"]).tolist())
     assert not kept_out & set(inside)
-    held = {i for i, value in enumerate(values) if value not in ("", "[]")}
+    held = {i for i, value in enumerate(values) if value not in ("", "[]", "{}")}
     assert kept_out == held - set(inside)
     [note] = [line for line in catalog.report.lines() if "lists" in line]
     assert note.startswith("read as lists: tags")
@@ -68,6 +78,13 @@ def test_an_element_of_a_list_is_found_and_kept_out(tmp_path, values, wanted, in
         ["[New] Tent", "[sale]", "[Tent 2]"],
         ["{'colour': 'red'; 'size': 'S'}", "{'a': 'b'}"],
         ["wide | narrow", "thick", "thin"],
+        ["[New]", "[Old]", "[Used, as new] Tent"],
+        ["{red}", "{blue}"],
+        ["{a: 1, b: 2}", "{a: 2, b: 3}"],
+        [
+            "A soft pillow for the whole family; wash it at forty degrees",
+            "For tall people who like to sleep on their side; filled with down",
+        ],
     ],
 )
 def test_prose_and_single_values_stay_whole(tmp_path, values):
@@ -103,6 +120,32 @@ def test_what_python_writes_is_read_back(rows):
     for wanted in {element.strip() for row in rows for element in row} - {""}:
         holds = [i for i, row in enumerate(rows) if wanted in map(str.strip, row)]
         assert catalog.where([Condition("tags", "=", (wanted,))]).tolist() == holds
+
+
+def test_a_column_that_may_hold_lists_is_named_with_what_to_do(tmp_path):
+    """And the hint does what it says."""
+    values = ["big bag; red", "old hat; blue", *(f"single {i}" for i in range(8))]
+    path = written(tmp_path, values, "kinds")
+    [note] = [line for line in Catalog.read(path).report.lines() if "lists" in line]
+    assert note == (
+        "not taken for lists, though ';' stands in 2 values: kinds; --list-column 'kinds=;' if it is"
+    )
+    said = Catalog.read(path, CatalogColumns(lists={"kinds": ";"}))
+    assert said.where(["kinds=blue"]).tolist() == [1]
+    assert not any("not taken" in line for line in said.report.lines())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["[{'id': 1, 'name': 'adult'}]", "[{'id': 2, 'name': 'new'}]"],
+        ["['a' 'b']", "['a' 'b' ... 'z']"],
+        ['[{"id": 1}]', '["a"]'],
+    ],
+)
+def test_what_looks_like_lists_and_is_not_read_is_named(tmp_path, values):
+    lines = Catalog.read(written(tmp_path, values)).report.lines()
+    assert any("looks like lists, not read: tags" in line for line in lines)
 
 
 def test_numbers_in_lists_compare(tmp_path):

@@ -64,8 +64,8 @@ _ELEMENT = re.compile(rf"{_QUOTED}|(?<![^\s,\[({{])(?:{_BARE})(?![^\s,\])}}])", 
 _ARRAY = re.compile(r"array\(\s*(.*?)\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
 OPENS = r"""^(array\(\s*)?(\[|[({]\s*[uUbB]?['"])"""
 """How texts open that may be lists with `LITERAL` elements."""
-_PART = r"""(?:"(?:[^"\\]|\\.)*"|[^\s'",\[\]{}][^",\[\]{}]*)"""
-_PARTS = rf"\s*(?:{_PART}\s*(?:,\s*{_PART}\s*)*)?"
+_PART = r"""(?:"(?:[^"\\]|\\.)*"\s*|[^\s'",\[\]{}][^",\[\]{}]*)"""
+_PARTS = rf"\s*(?:{_PART}(?:,\s*{_PART})*)?"
 BARE_LIST = rf"^(?:\[{_PARTS}\]|\{{{_PARTS.replace('{}', '{}:=')}\}})$"
 _NEARLY_ALL = 0.95
 """Values of a `BARE` column that are lists, as a share: brackets are also part of names."""
@@ -237,18 +237,21 @@ def _told(table: pa.Table, name: str) -> tuple[str | None, str | None]:
     import pyarrow.compute as pc
 
     values = trimmed(table[name].combine_chunks()).drop_null()
+    if _is_bare(values):
+        return BARE, None
     maybe = None
     for separator in _SEPARATORS:
         several = _no_lists(values.filter(pc.match_substring(values, separator)))
         if not len(several):
             continue
-        if separator == _ALWAYS.get(name) or _separates(values, several, separator):
+        if separator == _ALWAYS.get(name):
             return separator, None
-        many = len(several) >= max(2, _MANY * len(values))
-        if many and _are_short(several, separator):
+        if not _are_short(several, separator):
+            continue
+        if _separates(values, several, separator):
+            return separator, None
+        if len(several) >= max(2, _MANY * len(values)):
             maybe = separator
-    if _is_bare(values):
-        return BARE, None
     opens = values.filter(pc.match_substring_regex(values, OPENS)).unique()
     literal = any(map(literal_list, opens.to_pylist()))
     return (LITERAL, None) if literal else (None, maybe)
@@ -277,12 +280,10 @@ def _no_lists(texts: pa.Array) -> pa.Array:
 
 
 def _separates(values: pa.Array, several: pa.Array, separator: str) -> bool:
-    """Whether what a sign parts, in the values that hold it, looks like the elements of lists."""
+    """Whether the short texts that a sign parts, in the values that hold it, are elements of lists."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not _are_short(several, separator):
-        return False
     parts = pc.list_flatten(pc.split_pattern(several, separator))
     if not pc.any(pc.match_substring_regex(parts, r"^\s|\s$")).as_py():
         return True

@@ -48,6 +48,7 @@ def written(tmp_path, values, name="tags", header="item_id,title"):
         (["{adult,new}", "{new}", "{}", '{"very new",adult}'], "adult", [0, 3]),
         (["{adult,new}", "{new}", '{"very, very new",adult}'], "very, very new", [2]),
         (["[adult, new]", "[new]", "[]", "[Kids', 12 inch]"], "new", [0, 1]),
+        (["[Rock;Pop, Jazz]", "[Jazz]"], "Rock;Pop", [0]),
         (["[adult, new]", "[new]", '["x"]', "[Kids', 12 inch]"], "Kids'", [3]),
         (["Smith, J.; Doe, A.", "Doe, A.; Lee, K.", "Roe, R.; Foe, F."], "Doe, A.", [0, 1]),
         (["Action | Crime", "Comedy | Drama", "Horror", "War | Music | Family"], "Music", [3]),

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from genrec.common.errors import DataError
 from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
-from genrec.data.differences import differing
-from genrec.data.list_columns import with_lists_of
+from genrec.data.differences import differing, missing_values
+from genrec.data.list_columns import find_list_columns, list_columns, with_lists_of
 from genrec.data.reading.json_lines import parse_objects
 from genrec.data.reading.readers import nearest
 from genrec.data.values import is_text
@@ -58,7 +58,8 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
     known = catalog.lookup(table["item_id"].combine_chunks())
     _require_same(catalog, items, table, known)
     new = table.take(pa.array(np.flatnonzero(known < 0)))
-    old, new = (with_lists_of(part, catalog.table, items.table) for part in (catalog.table, new))
+    told = _told_anew(catalog, items)
+    old, new = (with_lists_of(part, catalog.table, told) for part in (catalog.table, new))
     _require_alike(old, new, items.report.source)
     whole = pa.concat_tables([old, new], promote_options="permissive")
     return Joined(
@@ -113,6 +114,21 @@ def _cast(items: Catalog, name: str, kind: pa.DataType) -> pa.ChunkedArray:
             source=items.report.source,
             column=name,
         ) from None
+
+
+def _told_anew(catalog: Catalog, items: Catalog) -> pa.Table:
+    """The items' columns that tell of lists where the catalog has no value yet; elsewhere it has decided."""
+    import pyarrow.compute as pc
+
+    found = {
+        name: sign
+        for name, sign in list_columns(items.table).items()
+        if name in catalog.table.column_names
+        and is_text(items.table.schema.field(name).type)
+        and pc.all(missing_values(catalog.table[name])).as_py()
+    }
+    table = items.table.select(list(found)).replace_schema_metadata(None)
+    return find_list_columns(table, found)[0]
 
 
 def _require_alike(old: pa.Table, new: pa.Table, source: str) -> None:
@@ -200,7 +216,7 @@ def compare_items(catalog: Catalog, items: Catalog) -> Feed:
     rows = np.flatnonzero(known >= 0)
     named, places = table.drop_columns(absent).take(rows), known[rows]
     found = differing(named, catalog.table.select(named.column_names).take(places))
-    whole, changed = with_lists_of(catalog.table, catalog.table, items.table), {}
+    whole, changed = with_lists_of(catalog.table, catalog.table, _told_anew(catalog, items)), {}
     for name, differs in found.items():
         if differs.any():
             values = named.select(["item_id", name]).filter(pa.array(differs))

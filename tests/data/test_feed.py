@@ -94,6 +94,23 @@ def test_columns_of_lists_stay_so():
     assert join_items(feed.catalog, feed.new).whole.where(["tags=y"]).tolist() == [0, 3, 4]
 
 
+@pytest.mark.parametrize("take", [compare_items, join_items])
+@pytest.mark.parametrize("given", ["Green;lime", '["Green", "lime"]', "Green|lime"])
+def test_one_item_does_not_split_the_column_of_a_catalog_anew(take, given):
+    colours = ["Red; blue trim", "Green", "Black; white trim", "Pink"]
+    catalog = catalog_of(item_id=["a", "b", "c", "d"], title=["T"] * 4, colour=colours)
+    item = "e" if take is join_items else "b"
+    taken = take(catalog, catalog_of(item_id=[item], title=["T"], colour=[given]))
+    whole = taken.whole if take is join_items else taken.catalog
+    assert whole.where(["colour=Red; blue trim"]).tolist() == [0]
+
+
+def test_a_column_that_was_empty_is_split_as_its_first_values_say():
+    catalog = catalog_of(item_id=["a"], title=["T"], tags=pa.nulls(1, pa.string()))
+    items = catalog_of(item_id=["b", "c"], title=["T"] * 2, tags=["x|y", "y|z"])
+    assert join_items(catalog, items).whole.where(["tags=y"]).tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "differs"),
     [

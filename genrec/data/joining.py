@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,15 +14,27 @@ from genrec.common.errors import DataError
 from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
 from genrec.data.differences import differing, missing_values
-from genrec.data.list_columns import find_list_columns, list_columns, with_lists_of
+from genrec.data.list_columns import (
+    LITERAL,
+    OPENS,
+    WHOLE,
+    find_list_columns,
+    list_columns,
+    separator_of,
+    with_lists_of,
+)
 from genrec.data.reading.json_lines import parse_objects
 from genrec.data.reading.readers import nearest
-from genrec.data.values import is_text
+from genrec.data.values import is_text, trimmed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Feed", "Joined", "compare_items", "join_items"]
+
+_SIGNS = ("|", ";")
+_MOSTLY = 0.9
+"""Values that are written as JSON lists, as a share, from which on a column holds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
     told = _told_anew(catalog, items)
     old, new = (with_lists_of(part, catalog.table, told) for part in (catalog.table, new))
     _require_alike(old, new, items.report.source)
+    notes += tuple(_lists_not_split(old, new, items))
     whole = pa.concat_tables([old, new], promote_options="permissive")
     return Joined(
         Catalog(whole, catalog.report),
@@ -149,6 +164,65 @@ def _require_alike(old: pa.Table, new: pa.Table, source: str) -> None:
             )
 
 
+def _lists_not_split(old: pa.Table, new: pa.Table, items: Catalog) -> Iterator[str]:
+    """Say which new values look like lists that another sign parts, which no condition would split.
+
+    Args:
+        old: the catalog's table. new: new values, with their items' ids. items: where they come from.
+
+    Raises:
+        DataError: so does the whole column of theirs, where the catalog's holds lists.
+    """
+    told = list_columns(items.table)
+    for name in [name for name in new.column_names if name in old.column_names]:
+        sign = _sign_of_lists(old, name)
+        if sign == WHOLE or not (is_text(old[name].type) and is_text(new[name].type)):
+            continue
+        others = [other for other in _SIGNS if other != sign]
+        for other in others if sign else [other for other in others if other == told.get(name)]:
+            if (found := _parted(new, name, other, sign)) is None:
+                continue
+            item, value = found
+            if sign and told.get(name) == other:
+                parts = [part.strip() for part in value.split(other)]
+                written = json.dumps(parts, ensure_ascii=False)
+                advice = written if sign == LITERAL else sign.join(parts)
+                raise DataError(
+                    f"item {item!r}: the catalog's lists are written with {sign!r} there, and it would not "
+                    f"be split at {other!r}; write it as {advice!r}",
+                    source=items.report.source,
+                    column=name,
+                    value=value,
+                )
+            yield f"{name} is not split at {other!r}: {value[:60]!r} of item {item!r} is one value"
+
+
+def _sign_of_lists(table: pa.Table, name: str) -> str | None:
+    """How the lists of a column of text are written; None where it holds single values."""
+    import pyarrow.compute as pc
+
+    if name not in list_columns(table):
+        return None
+    sign = separator_of(table, name)
+    if sign != LITERAL:
+        return sign
+    opens = pc.match_substring_regex(trimmed(table[name].combine_chunks()), OPENS)
+    return sign if (pc.mean(opens).as_py() or 0) >= _MOSTLY else None
+
+
+def _parted(table: pa.Table, name: str, other: str, sign: str | None) -> tuple[str, str] | None:
+    """The first item, and its value, that holds one sign and not the one that parts lists."""
+    import pyarrow.compute as pc
+
+    values = trimmed(table[name].combine_chunks())
+    holds = pc.match_substring(values, other)
+    odd = pc.match_substring_regex(values, OPENS + r"|^\{|&#?\w+;")
+    if sign and sign != LITERAL:
+        odd = pc.or_(odd, pc.match_substring(values, sign))
+    place = pc.index(pc.fill_null(pc.and_(holds, pc.invert(odd)), False), True).as_py()
+    return None if place < 0 else (table["item_id"][place].as_py(), values[place].as_py())
+
+
 def _require_same(
     catalog: Catalog, items: Catalog, table: pa.Table, known: NDArray[np.int32]
 ) -> None:
@@ -216,21 +290,27 @@ def compare_items(catalog: Catalog, items: Catalog) -> Feed:
     rows = np.flatnonzero(known >= 0)
     named, places = table.drop_columns(absent).take(rows), known[rows]
     found = differing(named, catalog.table.select(named.column_names).take(places))
-    whole, changed = with_lists_of(catalog.table, catalog.table, _told_anew(catalog, items)), {}
+    whole = with_lists_of(catalog.table, catalog.table, _told_anew(catalog, items))
+    changed, notes = (
+        {},
+        [f"without {', '.join(absent)}: kept as they are, and missing for new items"],
+    )
+    notes = notes if absent else []
     for name, differs in found.items():
         if differs.any():
             values = named.select(["item_id", name]).filter(pa.array(differs))
             _require_alike(whole.select(["item_id", name]), values, items.report.source)
+            notes += _lists_not_split(whole, values, items)
             whole = _taken_over(whole, name, values[name], places[differs])
             changed[name] = np.isin(np.arange(len(catalog)), places[differs])
     new = np.flatnonzero(known < 0)
-    note = f"without {', '.join(absent)}: kept as they are, and missing for new items"
+    notes += _lists_not_split(whole, table.take(new), items)
     return Feed(
         Catalog(whole, catalog.report),
         changed,
         np.setdiff1d(np.arange(len(catalog)), places),
         Catalog(with_lists_of(table.take(new), items.table), items.report) if len(new) else None,
-        (note,) if absent else (),
+        tuple(notes),
     )
 
 

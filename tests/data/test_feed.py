@@ -105,6 +105,46 @@ def test_one_item_does_not_split_the_column_of_a_catalog_anew(take, given):
     assert whole.where(["colour=Red; blue trim"]).tolist() == [0]
 
 
+@pytest.mark.parametrize("item", ["a", "e"])
+@pytest.mark.parametrize(
+    ("tags", "given", "advice"),
+    [
+        (["adult|x", "new", "kids"], ["adult;new"], r"with '\|' there.*write it as 'adult\|new'"),
+        (['["adult"]', '["new"]', None], ["adult|new"], r"""as '\["adult", "new"\]'"""),
+        (["adult;x", "new", "kids"], ["adult|new"], r"write it as 'adult;new'"),
+    ],
+)
+def test_a_list_written_with_another_sign_is_refused(tags, given, advice, item):
+    catalog = catalog_of(item_id=["a", "b", "c"], title=["T"] * 3, tags=tags)
+    items = catalog_of(item_id=[item], title=["T"], tags=given)
+    with pytest.raises(DataError, match=f"column 'tags', value .*item '{item}': .*{advice}"):
+        compare_items(catalog, items) if item == "a" else join_items(catalog, items)
+    if item == "e":
+        with pytest.raises(DataError, match=advice):
+            compare_items(catalog, items)
+
+
+@pytest.mark.parametrize(
+    ("tags", "given"),
+    [
+        (["adult|x", "new", "kids"], ["adult|x", "Kids; adult"]),
+        (["Red; blue trim", "Green", "Pink"], ["Green", "Green;lime"]),
+    ],
+)
+def test_a_value_that_may_be_a_list_is_told(tags, given):
+    catalog = catalog_of(item_id=["a", "b", "c"], title=["T"] * 3, tags=tags)
+    items = catalog_of(item_id=["d", "e"], title=["T"] * 2, tags=given)
+    note = f"tags is not split at ';': {given[1]!r} of item 'e' is one value"
+    assert join_items(catalog, items).notes == compare_items(catalog, items).notes == (note,)
+
+
+@pytest.mark.parametrize("given", ["R&amp;B", '["a;b"]', "x|a;b", "", None, "kids"])
+def test_other_values_are_no_lists_of_another_sign(given):
+    catalog = catalog_of(item_id=["a", "b"], title=["T"] * 2, tags=["adult|x", "new"])
+    items = catalog_of(item_id=["e"], title=["T"], tags=pa.array([given], pa.string()))
+    assert join_items(catalog, items).notes == ()
+
+
 def test_a_column_that_was_empty_is_split_as_its_first_values_say():
     catalog = catalog_of(item_id=["a"], title=["T"], tags=pa.nulls(1, pa.string()))
     items = catalog_of(item_id=["b", "c"], title=["T"] * 2, tags=["x|y", "y|z"])

@@ -14,6 +14,7 @@ from genrec.common.errors import DataError
 from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
 from genrec.data.differences import differing, missing_values
+from genrec.data.item_text import MISSING_WORDS
 from genrec.data.list_columns import (
     LITERAL,
     OPENS,
@@ -25,7 +26,7 @@ from genrec.data.list_columns import (
 )
 from genrec.data.reading.json_lines import parse_objects
 from genrec.data.reading.readers import nearest
-from genrec.data.values import is_text, trimmed
+from genrec.data.values import first_failure, is_text, trimmed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,24 +112,67 @@ def _cast(items: Catalog, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     import pyarrow.types as types
 
     column = items.table[name]
-    numbers = types.is_integer(kind) and types.is_floating(column.type)
     if types.is_null(kind):
         return column
+    read = is_text(column.type) and not is_text(kind)
+    if read:
+        column = pa.chunked_array([_given(column.combine_chunks())])
     try:
-        return column.cast(kind)
+        return _read(column, kind) if read else column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, NotImplementedError):
-        if numbers:
+        if types.is_integer(kind) and types.is_floating(column.type):
             return column
         if (
             objects := parse_objects(column, kind)
         ) is not None:  # of a fit that gave each key a field
             return objects
+        if read and not types.is_nested(kind):
+            raise _unreadable(items, name, column.combine_chunks(), kind) from None
         raise DataError(
             f"the catalog holds {kind} there, the new items {column.type}: write the column as in the "
             "file that the recommender was fitted on",
             source=items.report.source,
             column=name,
         ) from None
+
+
+def _given(texts: pa.Array) -> pa.Array:
+    """Texts without white space around them, null where one says that there is nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = trimmed(texts)
+    nothing = pc.is_in(pc.utf8_lower(words), value_set=pa.array(sorted(MISSING_WORDS)))
+    return pc.if_else(nothing, None, words)
+
+
+def _read(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Values that texts spell, of this type; decimal numbers where it is whole ones and some are no such."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    if not types.is_integer(kind):
+        return texts.cast(kind)
+    whole = pc.replace_substring_regex(texts, r"^([-+]?[0-9]+)\.0*$", r"\1")
+    try:
+        return whole.cast(kind)
+    except pa.ArrowInvalid:
+        return whole.cast(pa.float64())
+
+
+def _unreadable(items: Catalog, name: str, texts: pa.Array, kind: pa.DataType) -> DataError:
+    """The error on the first text that spells no value of this type."""
+    place = first_failure(lambda part: _read(part, kind), texts)
+    whole = items.report.kept == items.report.rows == len(items)
+    return DataError(
+        f"item {items.table['item_id'][place].as_py()!r}: the catalog holds {kind} there, and this is "
+        "none; write such a value, or leave it empty",
+        source=items.report.source,
+        row=place + 1 if whole else None,
+        column=name,
+        value=texts[place].as_py(),
+    )
 
 
 def _told_anew(catalog: Catalog, items: Catalog) -> pa.Table:

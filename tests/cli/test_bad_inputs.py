@@ -444,7 +444,7 @@ BAD = {
     ),
     "a feed with a price in words": Bad(
         "items update {rec} --items n.csv",
-        ("n.csv, column 'price'", "the catalog holds double there"),
+        ("n.csv, row 1, column 'price', value '$3'", "'P0001': the catalog holds double there"),
         {"n.csv": "item_id,price\nP0001,$3\n"},
     ),
     "a feed of other items": Bad(

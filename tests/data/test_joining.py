@@ -1,11 +1,14 @@
 """New items behind a catalog: same columns, other ids."""
 
+import re
+from datetime import date
+
 import pyarrow as pa
 import pytest
 
 from genrec.common.errors import DataError
 from genrec.data import Catalog
-from genrec.data.joining import join_items
+from genrec.data.joining import compare_items, join_items
 
 
 def catalog_of(**columns):
@@ -56,7 +59,7 @@ def test_a_column_that_was_empty_so_far_may_be_filled():
     ("columns", "says"),
     [
         ({"prices": [3]}, r"new.csv, column 'prices': .* did you mean 'price'\?.*item_id, title"),
-        ({"price": ["cheap"]}, r"new.csv, column 'price': the catalog holds int64.*string"),
+        ({"price": ["cheap"]}, r"row 1, column 'price', value 'cheap': item 'c': .* int64"),
         ({"tags": ["x"]}, r"column 'tags': the catalog holds list"),
         ({"item_id": ["a"]}, r"column 'item_id', value 'a': .*another title, price, tags"),
         ({"item_id": ["a"], "title": ["Tent"], "tags": [["x"]]}, r"value 'a': .*another price;"),
@@ -65,6 +68,42 @@ def test_a_column_that_was_empty_so_far_may_be_filled():
 def test_what_does_not_fit_is_named(catalog, columns, says):
     with pytest.raises(DataError, match=says):
         join_items(catalog, catalog_of(**({"item_id": ["c"], "title": ["Cup"]} | columns)))
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "read"),
+    [
+        ([1.5, 2.0], ["", "2.5"], [None, 2.5]),
+        ([1.5, 2.0], [" n/a ", "NaN"], [None, None]),
+        ([1, 2], ["2.0", " 7 "], [2, 7]),
+        ([1, 2], ["-3.", ""], [-3, None]),
+        ([1, 2], ["2.5", "7"], [2.5, 7.0]),
+        ([True, False], ["true", "None"], [True, None]),
+        ([[1], [2]], ["[3]", ""], [[3], None]),
+        ([date(2024, 1, 1)] * 2, ["2024-02-03", ""], [date(2024, 2, 3), None]),
+    ],
+)
+@pytest.mark.parametrize("take", [join_items, compare_items])
+def test_text_is_read_as_the_type_that_the_catalog_has(held, given, read, take):
+    catalog = catalog_of(item_id=["a", "b"], title=["T", "T"], x=held)
+    ids = ["c", "d"] if take is join_items else ["a", "b"]
+    taken = take(catalog, catalog_of(item_id=ids, title=["T", "T"], x=given))
+    whole = taken.whole if take is join_items else taken.catalog
+    assert whole.table["x"].to_pylist()[-2:] == read
+
+
+@pytest.mark.parametrize(
+    ("held", "given"), [([1, 2], "cheap"), ([1.5, 2], "$3"), ([True, False], "maybe")]
+)
+def test_a_text_that_is_not_of_the_type_is_named(held, given):
+    catalog = catalog_of(item_id=["a", "b"], title=["T", "T"], x=held)
+    items = catalog_of(item_id=["c", "d", "e"], title=["T"] * 3, x=["", given, None])
+    says = rf"new.csv, row 2, column 'x', value '{re.escape(given)}': item 'd': .*leave it empty"
+    with pytest.raises(DataError, match=says):
+        join_items(catalog, items)
+    twice = pa.concat_tables([items.table.slice(0, 1), items.table])
+    with pytest.raises(DataError, match=r"new.csv, column 'x', value .*item 'd'"):
+        join_items(catalog, Catalog.from_table(twice, source="new.csv"))
 
 
 def test_objects_join_a_catalog_that_has_a_field_for_each_key() -> None:

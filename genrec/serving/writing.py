@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from genrec.common.errors import DataError
 from genrec.data import Catalog
+from genrec.data.values import is_text
 from genrec.serving.bodies import CatalogChange, Items, ItemValues
 from genrec.serving.reading import ItemPath, problems
 from genrec.serving.refusals import Refusal
@@ -121,17 +123,42 @@ def _catalog(rows: list[dict[str, Any]], snapshot: Snapshot) -> Catalog:
     columns = {}
     for name in names:
         kind = schema.field(name).type if name in schema.names else None
-        columns[name] = _column(name, [row.get(name) for row in rows], kind)
+        columns[name] = _column(name, rows, kind)
     return Catalog.from_table(pa.table(columns), source="items")
 
 
-def _column(name: str, values: list[Any], kind: pa.DataType | None) -> pa.Array:
+def _column(name: str, rows: list[dict[str, Any]], kind: pa.DataType | None) -> pa.Array:
     import pyarrow as pa
 
+    values = [row.get(name) for row in rows]
+    if kind is not None and is_text(kind):  # as a text file would have them
+        values = [_text(value) for value in values]
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, TypeError):
         wanted = "one type for all items" if kind is None else str(kind)
+        place = next((i for i, value in enumerate(values) if not _fits(value, kind)), None)
+        item = "" if place is None else f" of item {rows[place]['item_id']!r}"
         raise DataError(
-            f"a value does not fit the column: it takes {wanted}", column=name
+            f"a value{item} does not fit the column: it takes {wanted}",
+            source="items",
+            column=name,
+            value=None if place is None else values[place],
         ) from None
+
+
+def _text(value: Any) -> str | None:
+    """A JSON value as text: numbers, truth values and lists as JSON writes them."""
+    return (
+        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )
+
+
+def _fits(value: Any, kind: pa.DataType | None) -> bool:
+    import pyarrow as pa
+
+    try:
+        pa.array([value], kind)
+    except (pa.ArrowException, OverflowError, TypeError):
+        return False
+    return True

@@ -196,7 +196,9 @@ def test_items_come_and_go(recommender, make_app):
 @pytest.mark.parametrize(
     ("items", "says"),
     [
-        ([{"item_id": "N1", "price": "dear"}], ("price", "double")),
+        ([{"item_id": "N1", "price": "dear"}], ("price", "double", "'N1'", "'dear'")),
+        ([{"item_id": "N0"}, {"item_id": "N1", "price": "1"}], ("price", "'N1'", "'1'")),
+        ([{"item_id": "N1", "price": ["x"]}], ("price", "'N1'", "['x']")),
         ([{"item_id": "N1", "price": [1]}], ("price",)),
         ([{"item_id": "N1"}, {"item_id": "N1", "price": 3.5}], ("'N1'", "price")),
         ([{"item_id": " "}], ("item_id",)),
@@ -237,6 +239,35 @@ def test_a_served_catalog_splits_lists_and_refuses_what_spoils_a_column(recommen
             assert all(
                 word in refused.json()["error"] for word in ("'N1'", "weight", "'$1.50'", "number")
             )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "where"),
+    [
+        (9.5, "9.5", "x=9.5"),
+        (7, "7", "x=7"),
+        (True, "true", None),
+        (["a", "b"], '["a", "b"]', None),
+    ],
+)
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+def test_values_of_any_type_are_taken_by_a_column_of_text(
+    recommender, make_app, given, kept, where, method
+):
+    table, N = recommender.catalog.table, len(recommender.catalog)
+    held = "false" if given is True else "w"
+    texts = pa.array([f"{i}.25" if where else held for i in range(N)])
+    shop = recommender.changed(catalog=Catalog.from_table(table.append_column("x", texts)))
+    item = "P0001" if method == "PATCH" else "N1"
+    body = {"items": [{"item_id": item, "x": given}]}
+    with TestClient(make_app(shop, tokens=[TOKEN]), headers=BEARER) as client:
+        answer = client.request(method, "/items", json=body)
+        assert answer.status_code == 200, answer.text
+        assert client.get(f"/items/{item}").json()["item"]["x"] == kept
+        if where:
+            body = {"history": [], "k": 5, "where": [where]}
+            found = client.post("/recommend", json=body).json()["recommendations"]
+            assert [one["item_id"] for one in found] == [item]
 
 
 def test_the_catalog_lives(recommender, make_app):

@@ -148,7 +148,7 @@ def _require_columns(rows: Rows, columns: InteractionColumns, policy: LogPolicy)
     if policy.min_rating is not None:
         rows.require(columns.rating, "rating")
     if policy.events is not None:
-        rows.require(columns.event, "event")
+        rows.require(columns.event, "event", option="--event-column")
 
 
 class _Reader:

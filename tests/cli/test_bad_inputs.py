@@ -452,6 +452,11 @@ BAD = {
         ("n.csv, column 'item_id', value 'x'", "all would be removed"),
         {"n.csv": "item_id,price\nx,3\n"},
     ),
+    "a log without the column of events": Bad(
+        f"{FIT} --event purchase --event-column ev",
+        ("column 'ev'", "did you mean 'event'? Name it with --event-column (event= in Python)"),
+        {"log.csv": "user_id,item_id,event\nu1,a1,purchase\n"},
+    ),
     "a dry run that is to write": Bad(
         "items update {rec} --items items.csv --dry-run --out runs/new",
         ("--dry-run writes nothing: leave --out out",),

@@ -126,7 +126,7 @@ def test_columns_can_be_mapped(catalog: Catalog) -> None:
     assert as_dict(Interactions.read(table, catalog=catalog, columns=ignored)) == {"a": ["C", "B"]}
     with pytest.raises(DataError, match=r"column 'When'.*found 'who', 'what', 'at'"):
         Interactions.read(table, catalog=catalog, columns=columns.replace(timestamp="When"))
-    with pytest.raises(DataError, match=r"column 'user_id'.*Name it with --user-id"):
+    with pytest.raises(DataError, match=r"'user_id'.*'at'\. Name it with --user-id \("):
         Interactions.read(table, catalog=catalog)
 
 

@@ -117,13 +117,16 @@ class Rows:
         """What the report should say of how the rows were read."""
         return tuple(self.tally.notes)
 
-    def require(self, name: str, setting: str, header: str = "--log-columns") -> None:
+    def require(
+        self, name: str, setting: str, header: str = "--log-columns", option: str | None = None
+    ) -> None:
         """Refuse a source without the column `name`.
 
         Args:
             name: of the column.
             setting: what chooses another name.
             header: the option that names all columns of a file without a header row.
+            option: what the command calls the `setting`; None: the same.
 
         Raises:
             DataError: the column is missing; names those found, the nearest one, and the `setting`
@@ -145,9 +148,10 @@ class Rows:
             hint = (
                 f"; are the fields separated by {mark!r}? Say so with --separator {_word(mark)!r}"
             )
+        option = option or f"--{setting.replace('_', '-')}"
+        stop = "" if hint.endswith("?") else "."
         raise DataError(
-            f"no such column; found {found}{hint}. Name it with --{setting.replace('_', '-')} "
-            f"({setting}= in Python)",
+            f"no such column; found {found}{hint}{stop} Name it with {option} ({setting}= in Python)",
             source=self.source,
             column=name,
         )

@@ -60,7 +60,8 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
 
     A column that the new items lack is missing for them, and a note says so. Whole numbers of the catalog
     become decimal ones where a new item needs that. A row that repeats an item of the catalog entirely is
-    passed over, so that adding the same file twice is adding it once.
+    passed over, so that adding the same file twice is adding it once; so is one that repeats it in all the
+    columns that the new items have.
 
     Raises:
         DataError: the new items have a column that the catalog lacks, or one of another type; an item of
@@ -71,7 +72,7 @@ def join_items(catalog: Catalog, items: Catalog) -> Joined:
 
     table, notes = _aligned(catalog, items)
     known = catalog.lookup(table["item_id"].combine_chunks())
-    _require_same(catalog, items, table, known)
+    _require_same(catalog, items, table.drop_columns(_not_given(catalog, items)), known)
     new = table.take(pa.array(np.flatnonzero(known < 0)))
     told = _told_anew(catalog, items)
     old, new = (with_lists_of(part, catalog.table, told) for part in (catalog.table, new))
@@ -104,6 +105,14 @@ def _aligned(catalog: Catalog, items: Catalog) -> tuple[pa.Table, tuple[str, ...
         columns[name] = pa.nulls(len(items), kind) if name in absent else _cast(items, name, kind)
     notes = (f"without {', '.join(absent)}: missing for the new items",) if absent else ()
     return pa.table(columns), notes
+
+
+def _not_given(catalog: Catalog, items: Catalog) -> list[str]:
+    """The catalog's columns of which the items say nothing; a title that is empty in every row is none."""
+    ours, theirs = catalog.table, items.table
+    absent = [name for name in ours.column_names if name not in theirs.column_names]
+    empty = theirs["title"].null_count == len(items) and ours["title"].null_count < len(catalog)
+    return ["title", *absent] if empty else absent
 
 
 def _cast(items: Catalog, name: str, kind: pa.DataType) -> pa.ChunkedArray:
@@ -270,9 +279,10 @@ def _parted(table: pa.Table, name: str, other: str, sign: str | None) -> tuple[s
 def _require_same(
     catalog: Catalog, items: Catalog, table: pa.Table, known: NDArray[np.int32]
 ) -> None:
-    """Refuse rows whose id the catalog has with another text."""
+    """Refuse rows whose id the catalog has with another value in one of the table's columns."""
     rows = np.flatnonzero(known >= 0)
-    found = differing(table.take(rows), catalog.table.take(known[rows]))
+    theirs = catalog.table.select(table.column_names)
+    found = differing(table.take(rows), theirs.take(known[rows]))
     changed = [name for name, differs in found.items() if differs.any()]
     if changed:
         first = int(np.flatnonzero(np.any([found[name] for name in changed], axis=0))[0])
@@ -325,11 +335,8 @@ def compare_items(catalog: Catalog, items: Catalog) -> Feed:
     """
     import pyarrow as pa
 
-    given = items.table
-    if given["title"].null_count == len(items) and catalog.table["title"].null_count < len(catalog):
-        given = given.drop_columns(["title"])
-    table, _ = _aligned(catalog, Catalog(given, items.report))
-    absent = [name for name in catalog.table.column_names if name not in given.column_names]
+    table, _ = _aligned(catalog, items)
+    absent = _not_given(catalog, items)
     known = catalog.lookup(table["item_id"].combine_chunks())
     rows = np.flatnonzero(known >= 0)
     named, places = table.drop_columns(absent).take(rows), known[rows]

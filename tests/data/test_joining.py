@@ -42,6 +42,13 @@ def test_a_file_added_twice_is_added_once(catalog):
     assert again.whole.table.equals(once.whole.table)
 
 
+@pytest.mark.parametrize("given", [{"title": ["Tent", "Cup"]}, {"price": [5, 9]}])
+def test_a_file_of_some_columns_repeats_an_item_too(catalog, given):
+    joined = join_items(catalog, catalog_of(item_id=["a", "c"], **given))
+    assert (joined.new.item_ids, joined.known) == (["c"], 1)
+    assert joined.whole.table.slice(0, 2).equals(catalog.table)
+
+
 def test_decimal_prices_may_follow_whole_ones(catalog):
     joined = join_items(catalog, catalog_of(item_id=["c"], title=["Cup"], price=[1.5]))
     assert joined.whole.table["price"].to_pylist() == [5.0, 7.0, 1.5]
@@ -61,8 +68,9 @@ def test_a_column_that_was_empty_so_far_may_be_filled():
         ({"prices": [3]}, r"new.csv, column 'prices': .* did you mean 'price'\?.*item_id, title"),
         ({"price": ["cheap"]}, r"row 1, column 'price', value 'cheap': item 'c': .* int64"),
         ({"tags": ["x"]}, r"column 'tags': the catalog holds list"),
-        ({"item_id": ["a"]}, r"column 'item_id', value 'a': .*another title, price, tags"),
-        ({"item_id": ["a"], "title": ["Tent"], "tags": [["x"]]}, r"value 'a': .*another price;"),
+        ({"item_id": ["a"]}, r"column 'item_id', value 'a': .*another title;"),
+        ({"item_id": ["a"], "title": [None], "price": [6]}, r"value 'a': .*another price;"),
+        ({"item_id": ["a"], "price": [6], "tags": [["y"]]}, r"'a': .*another title, price, tags;"),
     ],
 )
 def test_what_does_not_fit_is_named(catalog, columns, says):

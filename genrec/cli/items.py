@@ -82,7 +82,8 @@ def add(
 
     began = time.perf_counter()
     format = text_format(separator, encoding, quoting, item_columns)
-    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title), format)
+    columns = CatalogColumns(item_id=item_id, title=title)
+    catalog = Catalog.read(items, columns, format, feed=True)
     log_lines(catalog.report.lines())
     _tell(add_to_folder(folder, catalog, vectors or (), out), out or folder, began, as_json)
 
@@ -162,7 +163,8 @@ def update(
         raise InputError("--dry-run writes nothing: leave --out out, or --dry-run")
     began = time.perf_counter()
     format = text_format(separator, encoding, quoting, item_columns)
-    catalog = Catalog.read(items, CatalogColumns(item_id=item_id, title=title), format)
+    columns = CatalogColumns(item_id=item_id, title=title)
+    catalog = Catalog.read(items, columns, format, feed=True)
     log_lines(catalog.report.lines())
     options = {"remove_missing": remove_missing, "recode": recode, "dry_run": dry_run}
     change = update_folder(folder, catalog, vectors or (), out, **options)

@@ -66,6 +66,8 @@ class Catalog:
         source: Source,
         columns: CatalogColumns | None = None,
         format: TextFormat | None = None,
+        *,
+        feed: bool = False,
     ) -> Catalog:
         """Read a catalog from files, or from a frame in memory.
 
@@ -77,6 +79,8 @@ class Catalog:
                 else with ``__arrow_c_stream__``, a list of dicts, a `datasets.Dataset` or a `pyarrow.Table`.
             columns: what its columns are called.
             format: how a text file is written; None finds out.
+            feed: whether the items join or change a catalog that is there, whose titles and lists count; the
+                report then says nothing of theirs.
 
         Raises:
             DataError: the source cannot be read, has no rows or lacks a column, an id is empty, or
@@ -88,7 +92,7 @@ class Catalog:
         if columns.title == "title":
             ask_for_title(table.column_names, rows.source)
         catalog = cls.from_table(table, columns, source=rows.source)
-        notes = (*rows.notes, *catalog.report.notes)
+        notes = (*rows.notes, *(() if feed else catalog.report.notes))
         return replace(catalog, report=replace(catalog.report, notes=notes, in_file=rows.in_file))
 
     @classmethod

@@ -395,3 +395,27 @@ def test_the_logs_item_column_may_have_another_name(command, shop_files, tmp_pat
     assert command("fit", *words).status == 2
     assert command("fit", *words, "--log-item-id", "sku").status == 0
     assert (out / "recommender.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "feed"),
+    [
+        (("update", "--dry-run"), "item_id,price\nP0001,3\nP0002,4\n"),
+        (("update", "--dry-run"), "item_id,brand\nP0001,https://a.com/1\nP0002,https://a.com/2\n"),
+        (("update", "--dry-run"), "item_id,brand\nP0001,a;b\nP0002,b;a\n"),
+        (("add",), "item_id,brand\nN1,a;b\nN2,b;a\n"),
+    ],
+)
+def test_a_feed_is_not_judged_as_a_catalog(
+    tmp_path, command, recommender_folder, caplog, words, feed
+):
+    path = tmp_path / "feed.csv"
+    path.write_text(feed)
+    verb, *more = words
+    if verb == "add":
+        more = ["--out", tmp_path / "out"]
+    answer = command("items", verb, recommender_folder, "--items", path, *more)
+    assert answer.status == 0, answer
+    assert "feed.csv: 2 of 2 rows read, 2 kept" in caplog.text
+    for word in ("no item has a title", "no text", "--list-column", "template.fields"):
+        assert word not in caplog.text

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["differing", "missing_values"]
+__all__ = ["differing"]
 
 _NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?$"
 """A number in words. ``007`` is none: a leading zero belongs to a code, which ``7`` is not."""
@@ -37,12 +37,12 @@ def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray, name: str) -> NDArray
     one, other = (_plain(column) for column in (one, other))
     kinds = (one.type, other.type)
     if any(types.is_null(kind) for kind in kinds):
-        return np.asarray(pc.xor(missing_values(one), missing_values(other)))
+        return np.asarray(pc.xor(_missing(one), _missing(other)))
     if all(types.is_nested(kind) for kind in kinds):
         return _nested_differ(one, other)
     differ = pc.not_equal(one, other)
-    missing = pc.or_(missing_values(one), missing_values(other))
-    differ = pc.if_else(missing, pc.xor(missing_values(one), missing_values(other)), differ)
+    missing = pc.or_(_missing(one), _missing(other))
+    differ = pc.if_else(missing, pc.xor(_missing(one), _missing(other)), differ)
     found = np.array(differ)
     if all(_is_text(kind) for kind in kinds) and name not in ("item_id", "title") and found.any():
         rows = np.flatnonzero(found)
@@ -63,7 +63,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
-def missing_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Whether there is no value: null, NaN, or an empty text."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genrec.common.errors import DataError
 from genrec.data.attribute_values import always_text, first_unlike
 from genrec.data.catalog import Catalog
-from genrec.data.differences import differing, missing_values
+from genrec.data.differences import differing
 from genrec.data.item_text import MISSING_WORDS
 from genrec.data.list_columns import (
     LITERAL,
@@ -185,16 +185,18 @@ def _unreadable(items: Catalog, name: str, texts: pa.Array, kind: pa.DataType) -
 
 
 def _told_anew(catalog: Catalog, items: Catalog) -> pa.Table:
-    """The items' columns that tell of lists where the catalog has no value yet; elsewhere it has decided."""
+    """The items' columns whose lists are split as they say: none of the catalog's values is, nor would be."""
     import pyarrow.compute as pc
 
-    found = {
-        name: sign
-        for name, sign in list_columns(items.table).items()
-        if name in catalog.table.column_names
-        and is_text(items.table.schema.field(name).type)
-        and pc.all(missing_values(catalog.table[name])).as_py()
-    }
+    ours, decided = catalog.table, list_columns(catalog.table)
+    found = {}
+    for name, sign in list_columns(items.table).items():
+        if name in decided or name not in ours.column_names or not is_text(items.table[name].type):
+            continue
+        empty = ours[name].null_count == len(catalog)
+        texts = is_text(ours[name].type)
+        if empty or (texts and not pc.any(pc.match_substring(ours[name], sign)).as_py()):
+            found[name] = sign
     table = items.table.select(list(found)).replace_schema_metadata(None)
     return find_list_columns(table, found)[0]
 
@@ -228,8 +230,9 @@ def _lists_not_split(old: pa.Table, new: pa.Table, items: Catalog) -> Iterator[s
     """
     told = list_columns(items.table)
     for name in [name for name in new.column_names if name in old.column_names]:
-        sign = _sign_of_lists(old, name)
-        if sign == WHOLE or not (is_text(old[name].type) and is_text(new[name].type)):
+        if not (is_text(old[name].type) and is_text(new[name].type)):
+            continue
+        if (sign := _sign_of_lists(old, name)) == WHOLE:
             continue
         others = [other for other in _SIGNS if other != sign]
         for other in others if sign else [other for other in others if other == told.get(name)]:

@@ -72,6 +72,8 @@ _NEARLY_ALL = 0.95
 _LITERALS = r"^\[[-+0-9.eE,\s]*\]$"
 _QUOTES = r"""(?s)^[\[({]\s*['"].*[\])}]$"""
 _LIKE = r"""(?s)^(array\(\s*)?\[\s*[\[{(uUbB]?['"{].*[\])]$"""
+_MANY = 0.1
+"""Share of values that look like lists in a column of lists."""
 _PLAIN = r"""^\[\s*('[^'\\]*'|"[^"\\]*")([,\s]\s*('[^'\\]*'|"[^"\\]*"))*\s*\]$"""
 
 
@@ -318,11 +320,13 @@ def _are_short(several: pa.Array, separator: str, most: int = _MOST_WORDS) -> bo
 
 
 def _is_unread(table: pa.Table, name: str, separator: str) -> bool:
-    """Whether a value of a text column looks like a list, and is none that is read."""
+    """Whether a text column holds what looks like lists, and one of them is none that is read."""
     import pyarrow.compute as pc
 
     values = trimmed(table[name].combine_chunks()).drop_null()
     like = pc.match_substring_regex(values, _LIKE)
+    if (pc.sum(like).as_py() or 0) < _MANY * len(values):
+        return False
     like = values.filter(pc.and_not(like, pc.match_substring_regex(values, _PLAIN))).unique()
     return any(list_reader(separator)(text) is None for text in like.to_pylist())
 

@@ -134,7 +134,7 @@ def read(path, content, **format):
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=40)
+@settings(max_examples=250)
 @given(table=tables(), ending=st.sampled_from(["csv", "tsv"]))
 def test_what_others_write_is_read_back_equal_or_refused(tmp_path_factory, writer, table, ending):
     folder = tmp_path_factory.getbasetemp()

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from genrec.common.errors import DataError
 from genrec.data.reading.parts import Part
 from genrec.data.reading.plain_columns import plain_schema, plain_table
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["delimited_rows", "json_blocks", "parquet_rows"]
 
-_COUNTED_BYTES = 8 << 20
 ReadDelimited: TypeAlias = (
     "Callable[[Path, str, Sequence[str] | None], tuple[list[str], Iterator[pa.Table]]]"
 )
@@ -123,17 +120,10 @@ def json_blocks(parts: Sequence[Part], told: Callable[[int], None]) -> Iterator[
 
 def _lines_in(path: Path) -> int:
     """Count the lines of a file that are not empty, in its bytes."""
-    from genrec.data.reading.text_stream import open_stream
+    from genrec.data.reading.text_format import TextFormat
+    from genrec.data.reading.text_stream import count_rows, text_blocks, whole_lines
 
-    lines, after_end = 0, True
-    with open_stream(path) as stream:
-        while block := stream.read(_COUNTED_BYTES):
-            data = np.frombuffer(block, np.uint8)
-            ends = (data == ord("\n")) | (data == ord("\r"))
-            before = np.concatenate([[after_end], ends[:-1]])
-            lines += int(np.count_nonzero(before & ~ends))
-            after_end = bool(ends[-1])
-    return lines
+    return sum(count_rows(lines)[0] for lines in whole_lines(text_blocks(path, TextFormat(), ",")))
 
 
 def _first_header(

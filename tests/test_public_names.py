@@ -27,6 +27,7 @@ NAMES = [
     "evaluate",
 ]
 HOMES = {
+    "genrec.evaluation.baselines": ["PCTM", "SeqRules", "chosen", "standard_baselines"],
     "genrec.decoding": ["CatalogLogitsProcessor", "Trie", "BeamSearch", "BeamSettings"],
     "genrec.language_model": ["CodeVocabulary", "LanguageModel", "LevelHead"],
     "genrec.testing.contracts": ["ItemTokenizerContract"],

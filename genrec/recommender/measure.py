@@ -59,6 +59,8 @@ def measure(
     rankers: list[Ranker] = [recommender]
     if baselines:
         texts = judge.catalog.texts(recommender.settings.template)
-        rankers += standard_baselines(judge.parts.train, len(judge.catalog), texts)
+        rankers += standard_baselines(
+            judge.parts, len(judge.catalog), texts, exclude_seen=judge.exclude_seen
+        )
     mine, *others = judge.measure(rankers)
     return mine, others

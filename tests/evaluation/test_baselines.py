@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from genrec.common.errors import DataError, InputError
-from genrec.data.histories import Cases, Histories
+from genrec.data.histories import Cases, Histories, Split
 from genrec.evaluation import Protocol, audit, evaluate
 from genrec.evaluation import ranking as ranking_module
 from genrec.evaluation.baselines import (
@@ -37,6 +37,13 @@ def train():
 
 
 @pytest.fixture
+def split(train):
+    targets = np.arange(N, dtype=np.int32)
+    cases = Cases(np.arange(N), Histories.of(((targets - 2) % N)[:, None]), targets)
+    return Split("checkerboard", train, cases, cases)
+
+
+@pytest.fixture
 def texts():
     return [f"{COLORS[item % 2]} number{item}" for item in range(N)]
 
@@ -53,12 +60,14 @@ def names(rankers):
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize(
-    "position", range(4), ids=["popularity", "repeat_last", "cooccurrence", "tfidf"]
+    "position",
+    range(6),
+    ids=["popularity", "repeat_last", "cooccurrence", "pctm", "seqrules", "tfidf"],
 )
 class TestEveryBaseline:
     @pytest.fixture
-    def ranker(self, train, texts, position):
-        return standard_baselines(train, N, texts)[position]
+    def ranker(self, split, texts, position):
+        return standard_baselines(split, N, texts)[position]
 
     def test_returns_allowed_distinct_items_best_first(self, ranker, histories, exclude_seen):
         ranking = ranker.rank(histories, 5, exclude_seen=exclude_seen)
@@ -202,21 +211,22 @@ def test_texts_without_words_are_refused():
         TextNeighbors.from_texts(["", "?"])
 
 
-def test_standard_baselines(train, texts):
-    assert names(standard_baselines(train, N, texts)) == [
-        "popularity",
-        "repeat_last",
-        "cooccurrence",
-        "tfidf",
-    ]
-    assert names(standard_baselines(train, N)) == ["popularity", "repeat_last", "cooccurrence"]
+def test_standard_baselines(split, texts):
+    fitted = ["popularity", "repeat_last", "cooccurrence", "pctm", "seqrules"]
+    assert names(standard_baselines(split, N, texts)) == [*fitted, "tfidf"]
+    assert names(standard_baselines(split, N)) == fitted
     with pytest.raises(InputError, match="got 11 texts for 12 items"):
-        standard_baselines(train, N, texts[1:])
+        standard_baselines(split, N, texts[1:])
 
 
-def test_planted_sequences_are_measured_as_such(train):
-    targets = np.arange(N, dtype=np.int32)
-    cases = Cases(np.arange(N), Histories.of(((targets - 2) % N)[:, None]), targets)
-    result = evaluate(CoOccurrence.fit(train, N), cases, Protocol(ks=(1,)), N)
+def test_standard_counts_know_whether_seen_items_may_come_again(split):
+    for exclude_seen in (True, False):
+        counts = standard_baselines(split, N, exclude_seen=exclude_seen)[3:5]
+        assert [ranker.config.repeats for ranker in counts] == [not exclude_seen] * 2
+
+
+def test_planted_sequences_are_measured_as_such(split):
+    ranker = CoOccurrence.fit(split.train, N)
+    result = evaluate(ranker, split.test, Protocol(ks=(1,)), N)
     assert result.metrics["recall@1"] == 1
     assert result.metrics["coverage@1"] == 1

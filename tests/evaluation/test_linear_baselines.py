@@ -1,4 +1,4 @@
-"""EASE against its own optimality conditions and a solver; item neighbours counted by hand."""
+"""EASE against its own optimality conditions and a solver; item neighbours by hand; what all of them keep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import pytest
 from genrec.common.errors import InputError
 from genrec.data.histories import Histories
 from genrec.evaluation import audit
-from genrec.evaluation.baselines import Ease, EaseConfig, ItemKNN, ItemKNNConfig, Recency
+from genrec.evaluation.baselines import (
+    PCTM,
+    Ease,
+    EaseConfig,
+    ItemKNN,
+    ItemKNNConfig,
+    Recency,
+    SeqRules,
+)
 from genrec.evaluation.baselines.item_knn import cosines, user_items
 
 N = 9
@@ -109,8 +117,8 @@ def test_only_the_nearest_neighbors_are_kept(train):
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-@pytest.mark.parametrize("kind", [Ease, ItemKNN])
-class TestEveryLinearBaseline:
+@pytest.mark.parametrize("kind", [Ease, ItemKNN, PCTM, SeqRules])
+class TestEveryFittedBaseline:
     def test_returns_allowed_distinct_items_best_first(self, kind, train, histories, exclude_seen):
         ranking = kind.fit(train, N).rank(histories, 5, exclude_seen=exclude_seen)
         assert ranking.items.shape == (len(histories), 5)

@@ -8,6 +8,7 @@ Amazon 5-core benchmarks it stands above several published generative recommende
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -84,40 +85,78 @@ class CoOccurrence:
 
     def rank(self, histories: Histories, k: int, *, exclude_seen: bool) -> Ranking:
         """Return the k best-scored items for each history, completed by popularity."""
-        zeros = np.zeros(len(self.popularity.order), np.float32)
 
-        def rank_chunk(chunk: Histories) -> Ranking:
-            excluded = chunk if exclude_seen else None
-            scores = recency_weights(chunk, len(zeros), self.config.recency) @ self.weights
-            best = top_k_sparse(scores, k, excluded=excluded, order=self.popularity.order)
-            return fill(best, self.popularity.order, zeros, excluded)
+        def read(chunk: Histories) -> csr_matrix:
+            return recency_weights(chunk, self.weights.shape[0], self.config.recency)
 
-        longest = int(histories.lengths.max(initial=0))
-        return rank_chunks(rank_chunk, histories, k, k + longest + self._candidates(histories))
+        return rank_counted(read, self.weights, self.popularity, histories, k, exclude_seen)
 
-    def _candidates(self, histories: Histories) -> NDArray[np.int64]:
-        """Bound the number of items that each history scores, `(C,)`."""
-        partners = np.diff(self.weights.indptr)[histories.items]
-        totals = np.concatenate([[0], np.cumsum(partners)])
-        return np.diff(totals[histories.offsets])
+
+def rank_counted(
+    read: Callable[[Histories], csr_matrix],
+    weights: csr_matrix,
+    popularity: Popularity,
+    histories: Histories,
+    k: int,
+    exclude_seen: bool,
+) -> Ranking:
+    """Return the k best of what `read(histories) @ weights` scores, completed by popularity.
+
+    Args:
+        read: weighs the items of C histories, `(C, N)`.
+        weights: `(N, N)`; entry (i, j) says how much i in a history speaks for j.
+        popularity: the order for ties and for completing rows.
+        histories: C histories.
+        k: columns of the result.
+        exclude_seen: whether items of the history are left out.
+    """
+    zeros = np.zeros(weights.shape[0], np.float32)
+
+    def rank_chunk(chunk: Histories) -> Ranking:
+        excluded = chunk if exclude_seen else None
+        best = top_k_sparse(read(chunk) @ weights, k, excluded=excluded, order=popularity.order)
+        return fill(best, popularity.order, zeros, excluded)
+
+    longest = int(histories.lengths.max(initial=0))
+    return rank_chunks(rank_chunk, histories, k, k + longest + most_scored(weights, histories))
+
+
+def most_scored(weights: csr_matrix, histories: Histories) -> NDArray[np.int64]:
+    """Bound the number of items that each of C histories scores, `(C,)`."""
+    partners = np.diff(weights.indptr)[histories.items]
+    totals = np.concatenate([[0], np.cumsum(partners)])
+    return np.diff(totals[histories.offsets])
 
 
 def count_pairs(
     train: Histories, n_items: int, window: int, *, repeats: bool = False
 ) -> csr_matrix:
-    """Count ordered pairs (earlier, later) up to `window` steps apart, each as 1 / steps, `(N, N)`.
+    """Count ordered pairs (earlier, later) up to `window` steps apart, each as 1 / steps, `(N, N)`."""
+    return weigh_pairs(train, n_items, 1 / np.arange(1, window + 1), repeats=repeats)
+
+
+def weigh_pairs(
+    train: Histories, n_items: int, weights: NDArray[np.float64], *, repeats: bool = False
+) -> csr_matrix:
+    """Sum the weights of ordered pairs (earlier, later), `(N, N)` sparse float32.
 
     An item paired with itself is left out unless `repeats` are wanted: whether to repeat is the protocol's
     question.
+
+    Args:
+        train: the sequences.
+        n_items: catalog size N.
+        weights: `(W,)`, of pairs 1, 2 … W steps apart; farther ones are not counted.
+        repeats: whether an item that comes again follows itself.
     """
     from scipy.sparse import coo_matrix, csr_matrix
 
     row = train.rows
     total = csr_matrix((n_items, n_items), dtype=np.float32)
-    for steps in range(1, min(window, int(train.lengths.max(initial=1)) - 1) + 1):
+    for steps in range(1, min(len(weights), int(train.lengths.max(initial=1)) - 1) + 1):
         earlier, later = train.items[:-steps], train.items[steps:]
         keep = (row[:-steps] == row[steps:]) & (repeats | (earlier != later))
-        weight = np.full(keep.sum(), 1 / steps, np.float32)
+        weight = np.full(keep.sum(), weights[steps - 1], np.float32)
         entries = (weight, (earlier[keep], later[keep]))
         total = total + coo_matrix(entries, shape=(n_items, n_items)).tocsr()
     return total

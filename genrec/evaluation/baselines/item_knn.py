@@ -18,6 +18,7 @@ from genrec.data.histories import Histories
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig, strongest
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.recency import Recency
+from genrec.evaluation.baselines.sparse_state import sparse_of, sparse_state
 from genrec.evaluation.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -77,23 +78,12 @@ class ItemKNN:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` needs."""
-        matrix = self.similarity
-        return {
-            "values": matrix.data,
-            "columns": matrix.indices,
-            "starts": matrix.indptr,
-            "counts": self.popularity.counts,
-        }
+        return sparse_state(self.similarity, self.popularity)
 
     @classmethod
     def restore(cls, state: dict[str, NDArray[Any]], config: ItemKNNConfig) -> Self:
         """Give back what was fitted."""
-        from scipy.sparse import csr_matrix
-
-        n_items = len(state["counts"])
-        parts = (state["values"], state["columns"], state["starts"])
-        similarity = csr_matrix(parts, shape=(n_items, n_items))
-        return cls(similarity, Popularity.of_counts(state["counts"]), config)
+        return cls(*sparse_of(state), config)
 
 
 def user_items(train: Histories, n_items: int) -> csr_matrix:

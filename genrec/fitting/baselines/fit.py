@@ -1,4 +1,4 @@
-"""Fit of a strong baseline: linear models in closed form, sequence networks by the resumable training loop.
+"""Fit of a strong baseline: counts, linear models in closed form, networks by the resumable training loop.
 
 Evaluation knows rankings and no training, so networks stand there and learn here. Validation, early stopping
 and weights kept are those of a recommender's own fit: a baseline is beaten fairly or not at all.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,8 +28,10 @@ from genrec.evaluation.baselines.bert4rec import BERT4Rec, BERT4RecConfig
 from genrec.evaluation.baselines.ease import Ease, EaseConfig
 from genrec.evaluation.baselines.hstu import HSTU, HSTUConfig
 from genrec.evaluation.baselines.item_knn import ItemKNN, ItemKNNConfig
+from genrec.evaluation.baselines.pctm import PCTM, PCTMConfig
 from genrec.evaluation.baselines.popularity import Popularity
 from genrec.evaluation.baselines.sasrec import SASRec, SASRecConfig
+from genrec.evaluation.baselines.seqrules import SeqRules, SeqRulesConfig
 from genrec.evaluation.baselines.sequence_model import SequenceModel, SequenceRanker
 from genrec.evaluation.protocol import hash_cases
 from genrec.fitting.baselines.losses import ItemLossSettings, MaskedItems, NextItems
@@ -38,6 +41,7 @@ from genrec.training import TrainingResult, TrainingSettings, train
 from genrec.training.sources import Epoch, Part, Source
 
 __all__ = [
+    "UNTRAINED",
     "Baseline",
     "BaselineSettings",
     "BaselineTraining",
@@ -51,7 +55,13 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 NetworkConfig = SASRecConfig | BERT4RecConfig | HSTUConfig
-Fitted = Ease | ItemKNN | SequenceRanker
+ModelConfig = EaseConfig | ItemKNNConfig | PCTMConfig | SeqRulesConfig | NetworkConfig
+Fitted = Ease | ItemKNN | PCTM | SeqRules | SequenceRanker
+
+UNTRAINED: Mapping[type[Settings], Any] = MappingProxyType(
+    {EaseConfig: Ease, ItemKNNConfig: ItemKNN, PCTMConfig: PCTM, SeqRulesConfig: SeqRules}
+)
+"""What is fitted in one go, and restored from its arrays."""
 
 
 class BaselineTraining(TrainingSettings):
@@ -72,10 +82,8 @@ class BaselineTraining(TrainingSettings):
 class BaselineSettings(Settings):
     """Which baseline, and how it is fitted."""
 
-    model: Annotated[EaseConfig | ItemKNNConfig | NetworkConfig, Field(discriminator="kind")] = (
-        SASRecConfig()
-    )
-    """``kind: ease | item-knn | sasrec | bert4rec | hstu`` and its shape."""
+    model: Annotated[ModelConfig, Field(discriminator="kind")] = SASRecConfig()
+    """``kind: ease | item-knn | pctm | seqrules | sasrec | bert4rec | hstu`` and its shape."""
     loss: ItemLossSettings = ItemLossSettings()
     """What a network learns by."""
     training: BaselineTraining = BaselineTraining()
@@ -160,10 +168,8 @@ def fit_baseline(
     began, config = time.perf_counter(), settings.model
     facts: dict[str, Any] = {}
     ranker: Fitted
-    if isinstance(config, EaseConfig):
-        ranker = Ease.fit(train, n_items, config)
-    elif isinstance(config, ItemKNNConfig):
-        ranker = ItemKNN.fit(train, n_items, config)
+    if type(config) in UNTRAINED:
+        ranker = UNTRAINED[type(config)].fit(train, n_items, config)
     elif work is None:
         with WorkFolder.temporary() as work:
             ranker, facts = _fit_network(train, valid, n_items, settings, work)

@@ -17,10 +17,9 @@ from genrec.common.config import ANY, validate, without_retired
 from genrec.common.errors import InputError
 from genrec.common.manifest import BASELINE, read_manifest, write_manifest
 from genrec.data.histories import Split
-from genrec.evaluation.baselines.ease import Ease, EaseConfig
-from genrec.evaluation.baselines.item_knn import ItemKNN, ItemKNNConfig
 from genrec.evaluation.baselines.sequence_model import SequenceRanker
 from genrec.fitting.baselines.fit import (
+    UNTRAINED,
     Baseline,
     BaselineSettings,
     Fitted,
@@ -115,10 +114,9 @@ def load_baseline(folder: Path, device: str = "auto") -> Baseline:
 
 def _restore(state: dict[str, Any], settings: BaselineSettings, n_items: int) -> Fitted:
     config = settings.model
-    if isinstance(config, EaseConfig):
-        return Ease.restore(state, config)
-    if isinstance(config, ItemKNNConfig):
-        return ItemKNN.restore(state, config)
+    if type(config) in UNTRAINED:
+        fitted: Fitted = UNTRAINED[type(config)].restore(state, config)
+        return fitted
     model = network(settings, n_items).to(settings.torch_device())
     with torch.no_grad():
         return SequenceRanker.restore(state, model, config.kind)

@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[3]
 N = 12
 SHAPE = {"width": 16, "layers": 1, "heads": 2, "dropout": 0.1}
 NETWORKS = ["sasrec", "hstu", "bert4rec"]
+UNTRAINED_KINDS = ["ease", "item-knn", "pctm", "seqrules"]
 
 
 def chain(users=80):
@@ -220,7 +221,7 @@ def network_source():
     return _Successions(HistorySource(histories, settings("sasrec").training, 0))
 
 
-@pytest.mark.parametrize("kind", ["ease", "item-knn", *NETWORKS])
+@pytest.mark.parametrize("kind", [*UNTRAINED_KINDS, *NETWORKS])
 def test_every_baseline_learns_a_planted_chain(kind):
     wanted = settings(kind)
     if kind == "bert4rec":  # the slowest learner
@@ -310,7 +311,7 @@ def test_nothing_to_train_on_is_refused():
         fit_baseline(Histories.of([[], []]), VALID, N, settings("ease"))
 
 
-@pytest.mark.parametrize("kind", ["ease", "item-knn", *NETWORKS])
+@pytest.mark.parametrize("kind", [*UNTRAINED_KINDS, *NETWORKS])
 def test_a_saved_baseline_ranks_as_before(kind, tmp_path):
     baseline = fit_baseline(TRAIN, VALID, N, settings(kind, steps=5))
     save_baseline(baseline, tmp_path)

@@ -132,6 +132,18 @@ def test_codes_of_several_catalogs_in_one_that_they_never_saw(tmp_path):
     assert "sequential numbers the items of one catalog" in refused.stderr
 
 
+def test_published_counts_of_a_small_shop(tmp_path):
+    words = ["data={shop: {items: 80, users: 150}}", "out=runs/counts.json"]
+    done = run(["eval/published_counts.py", "eval/published_counts_toys.yaml", *words], tmp_path)
+    out = tmp_path / "runs" / "counts.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    document = json.loads(out.read_text())
+    assert list(document["rows"]) == ["pctm", "seqrules"]
+    recall = document["rows"]["pctm"]["metrics"]["recall@10"]
+    assert f"| pctm | recall@10 | {recall:.4f} | 0.1130 |" in done.stdout
+    assert document["rows"]["pctm"]["users"] <= 150
+
+
 @pytest.mark.slow
 def test_sft_demo_then_rank_queries_dpo_and_passes_demo(tmp_path):
     short = ["data.shop.items=80", "data.shop.users=200", "fit.validation_users=50"]

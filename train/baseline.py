@@ -1,4 +1,4 @@
-"""Fit a strong baseline, EASE, item neighbours, SASRec, BERT4Rec or HSTU, and measure it as recommenders are.
+"""Fit a strong baseline (counts, EASE, SASRec, BERT4Rec, HSTU …) and measure it as recommenders are.
 
     python train/baseline.py train/baseline_demo.yaml [baseline.training.epochs=3 …]
     python train/baseline.py train/baseline_demo.yaml test=true

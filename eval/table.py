@@ -3,20 +3,23 @@
     python eval/table.py eval/table_beauty.yaml
     python eval/table.py eval/table_beauty.yaml collect=true ranks=runs/ranks.parquet
 
-Every number is computed anew from the file of ranks that stands in the repository. With `collect` that file
-is made first, from files of case results as eval/rank.py, train/baseline.py and genrec evaluate --cases
-write them.
+Every number is computed anew from the file of ranks that stands in the repository. Where it says which
+targets have the time of the event before them, a second table has those cases and the others apart: which
+of such a pair came first is the file's word, and finding the rest of one basket is another thing than
+telling what comes next. With `collect` the file is made first, from files of case results as eval/rank.py,
+train/baseline.py and genrec evaluate --cases write them.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.rank_files import collect_ranks, read_ranks, write_ranks
+from bench.rank_files import OTHER_TIME, SAME_TIME, collect_ranks, read_ranks, write_ranks
 from genrec.common.artifacts import atomic_file
 from genrec.common.config import Settings
 from genrec.common.errors import InputError
 from genrec.common.recipe import run_recipe
 from genrec.evaluation import Evaluation, paired_differences
+from genrec.evaluation.case_results import Slice
 
 
 class Config(Settings):
@@ -47,6 +50,8 @@ def main(config: Config) -> None:
     beside = Path(__file__).resolve().parents[1] / config.ranks
     rows = read_ranks(config.ranks if config.ranks.exists() else beside)
     text = table(rows, config.metrics, config.against)
+    if slices := slices_table(rows, config.metrics[-2:]):
+        text += "\n\n" + slices
     if config.seeds:
         text += "\n\n" + seeds_table(rows, config.metrics, config.seeds)
     with atomic_file(config.out) as path:
@@ -77,6 +82,36 @@ def table(rows: Sequence[Evaluation], metrics: Sequence[str], against: str | Non
     return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", caption])
 
 
+def slices_table(rows: Sequence[Evaluation], metrics: Sequence[str]) -> str:
+    """The rows by whether the target has the time of the event before it, as a Markdown table.
+
+    The last column is the share of the first metric that cases of the same time bring in; a row without
+    hits has none. Empty where the ranks do not say, or where all cases are of one kind.
+    """
+    parts = {name: rows[0].slices.get(name) for name in (SAME_TIME, OTHER_TIME)}
+    if not all(part is not None and part.cases for part in parts.values()):
+        return ""
+    shown = {SAME_TIME: "same time", OTHER_TIME: "another time"}
+    head = ["ranker", *(f"{metric}, {word}" for word in shown.values() for metric in metrics)]
+    lines = [[*head, f"{metrics[0]} from the same time"], ["---", *["---:"] * len(head)]]
+    for row in rows:
+        cells = [_mean(row.slices[part], metric) for part in shown for metric in metrics]
+        lines.append([row.name, *cells, _brought(row, metrics[0])])
+    same, whole = rows[0].slices[SAME_TIME].cases, len(rows[0].results)
+    caption = (
+        f"*Same time*: the {same:,} of {whole:,} cases ({100 * same / whole:.1f} %) whose target has the "
+        "timestamp of the event before it."
+    )
+    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", caption])
+
+
+def _brought(row: Evaluation, metric: str) -> str:
+    """Share of a metric's sum over all cases that those of the same time bring in."""
+    same = row.slices[SAME_TIME]
+    whole = row.metrics[metric] * len(row.results)
+    return f"{100 * same.metrics[metric] * same.cases / whole:.0f} %" if whole else ""
+
+
 def seeds_table(
     rows: Sequence[Evaluation], metrics: Sequence[str], seeds: Mapping[str, Sequence[str]]
 ) -> str:
@@ -105,7 +140,7 @@ def _over(runs: Sequence[Evaluation], metric: str) -> str:
     return f"{sum(values) / len(values):.4f} ({', '.join(f'{value:.4f}' for value in values)})"
 
 
-def _mean(row: Evaluation, metric: str) -> str:
+def _mean(row: Evaluation | Slice, metric: str) -> str:
     low, high = row.confidence[metric]
     return f"{row.metrics[metric]:.4f} ({low:.4f} to {high:.4f})"
 

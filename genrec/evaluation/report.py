@@ -15,6 +15,8 @@ __all__ = ["differences_table", "markdown_table", "rich_table", "shown_metrics",
 
 SHOWN = ("recall", "ndcg", "coverage")
 """What a table shows first; hit, mrr and map say the same again or in other words."""
+SLICES = {"same_time": "at the time of the event before"}
+"""Slices whose name does not say what they are."""
 
 
 def shown_metrics(evaluation: Evaluation) -> list[str]:
@@ -74,7 +76,7 @@ def slices_table(evaluation: Evaluation) -> Table:
                 for metric in names
                 for low, high in [part.confidence[metric]]
             ]
-            table.add_row(name.replace("_", " "), f"{part.cases:,}", *cells)
+            table.add_row(SLICES.get(name, name.replace("_", " ")), f"{part.cases:,}", *cells)
     return table
 
 

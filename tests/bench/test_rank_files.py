@@ -1,14 +1,16 @@
-"""Files of ranks: the numbers come back, and what does not belong together is refused."""
+"""Files of ranks: the numbers come back, what does not belong together is refused, and a table by hand."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from table import slices_table
 
 from bench.rank_files import collect_ranks, read_ranks, write_ranks
 from genrec.common.errors import DataError, InputError
 from genrec.data.histories import Cases, Histories
-from genrec.evaluation import Protocol, Ranking, evaluate, paired_differences
+from genrec.evaluation import Evaluation, Protocol, Ranking, evaluate, paired_differences
 from genrec.evaluation.case_files import write_cases
+from genrec.evaluation.case_results import CaseResults
 
 N = 9
 RNG = np.random.default_rng(0)
@@ -88,3 +90,85 @@ def test_equal_names_and_other_files_are_refused(files, tmp_path):
     (tmp_path / "text.parquet").write_text("no")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_ranks(tmp_path / "text.parquet")
+
+
+def by_hand(name, ranks, same=None):
+    """An evaluation of one case a user, from the 0-based places of the targets; 3 is absent."""
+    cases = len(ranks)
+    protocol = Protocol(ks=(1, 3), users=cases, cases=cases, items=N, data_hash="0" * 16)
+    results = CaseResults(
+        np.arange(cases),
+        np.zeros(cases, np.int32),
+        np.array(ranks),
+        np.ones(cases, np.int64),
+        np.zeros((cases, 3), np.int32),
+        np.zeros((cases, 4), np.int64),
+        slices={} if same is None else {"head": np.ones(cases, bool), "same_time": np.array(same)},
+    )
+    return Evaluation.of(name, protocol, results, 1.0)
+
+
+SAME = [True, False, True, False, False]
+
+
+def test_targets_of_the_same_time_stand_apart(tmp_path):
+    rows = {"good": [0, 1, 3, 2, 3], "bad": [3, 3, 3, 3, 3]}
+    paths = {}
+    for name, ranks in rows.items():
+        paths[name] = tmp_path / f"{name}.parquet"
+        write_cases(by_hand(name, ranks, SAME), paths[name], IDS, USERS)
+    write_ranks(collect_ranks(paths), tmp_path / "ranks.parquet")
+    good, _ = found = read_ranks(tmp_path / "ranks.parquet")
+    assert good.results.slices["same_time"].tolist() == SAME
+    assert {name: part.cases for name, part in good.slices.items()} == {
+        "same_time": 2,
+        "other_time": 3,
+    }
+    # Same time: at the first place and absent. Another time: second, third and absent.
+    same, other = good.slices["same_time"].metrics, good.slices["other_time"].metrics
+    assert (same["recall@1"], same["recall@3"], same["ndcg@3"]) == (0.5, 0.5, 0.5)
+    assert other["recall@3"] == pytest.approx(2 / 3)
+    assert other["ndcg@3"] == pytest.approx((1 / np.log2(3) + 1 / np.log2(4)) / 3)
+    assert good.confidence == by_hand("good", rows["good"]).confidence
+
+    head, _, *lines, _, caption = slices_table(found, ["recall@3", "ndcg@3"]).splitlines()
+    cells = [
+        [cell.split(" (")[0].strip() for cell in line.split("|")[1:-1]] for line in (head, *lines)
+    ]
+    assert cells == [
+        [
+            "ranker",
+            "recall@3, same time",
+            "ndcg@3, same time",
+            "recall@3, another time",
+            "ndcg@3, another time",
+            "recall@3 from the same time",
+        ],
+        ["good", "0.5000", "0.5000", "0.6667", "0.3770", "33 %"],  # one of three hits
+        ["bad", "0.0000", "0.0000", "0.0000", "0.0000", ""],
+    ]
+    assert caption.startswith(
+        "*Same time*: the 2 of 5 cases (40.0 %) whose target has the timestamp"
+    )
+
+
+def test_files_that_do_not_tell_the_times_are_read_as_before(tmp_path):
+    write_ranks([by_hand("old", [0, 1, 3, 2, 3])], tmp_path / "ranks.parquet")
+    assert "same_time" not in pq.read_table(tmp_path / "ranks.parquet").column_names
+    [old] = read_ranks(tmp_path / "ranks.parquet")
+    assert old.slices == {}
+    assert slices_table([old], ["recall@3", "ndcg@3"]) == ""
+
+
+def test_no_table_where_all_cases_are_of_one_kind():
+    rows = [by_hand("all", [0, 1], [True, True]), by_hand("none", [0, 1], [False, False])]
+    assert [slices_table([row], ["recall@3"]) for row in rows] == ["", ""]
+
+
+def test_one_file_of_several_is_enough_to_tell_the_times(tmp_path):
+    ranks = [0, 1, 3, 2, 3]
+    write_ranks([by_hand("old", ranks), by_hand("new", ranks, SAME)], tmp_path / "ranks.parquet")
+    assert [row.slices["same_time"].cases for row in read_ranks(tmp_path / "ranks.parquet")] == [
+        2,
+        2,
+    ]

@@ -13,7 +13,7 @@ from genrec.data import Catalog, Interactions, cold_items, leave_one_out, tempor
 from genrec.data.histories import Cases, Histories
 from genrec.data.split import same_time
 from genrec.evaluation import Context, Protocol, Ranking, evaluate, slices
-from genrec.evaluation.report import shown_metrics
+from genrec.evaluation.report import shown_metrics, slices_table
 from genrec.evaluation.slices import head_items, slices_of
 
 N = 10
@@ -113,6 +113,15 @@ def test_an_empty_slice_says_so(train, cases):
     context = Context(slices={"nobody": np.zeros(4, bool)})
     [part] = evaluate(Always(), cases, Protocol(ks=(2,)), N, context=context).slices.values()
     assert part.to_json() == {"cases": 0, "metrics": {}, "confidence": {}}
+
+
+def test_the_table_of_slices_says_in_words_what_they_are(train, cases):
+    marks = {"short_history": [1, 1, 1, 0], "nobody": [0] * 4, "same_time": [0, 1, 0, 0]}
+    context = Context(slices={name: np.array(mark, bool) for name, mark in marks.items()})
+    table = slices_table(evaluate(Always(), cases, Protocol(ks=(2,)), N, context=context))
+    names, counts = ([*column.cells] for column in table.columns[:2])
+    assert names == ["short history", "at the time of the event before"]
+    assert counts == ["3", "1"]
 
 
 def test_a_context_of_other_data_is_refused(train, cases):

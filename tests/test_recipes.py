@@ -286,7 +286,13 @@ def test_speed_smoke_then_again(tmp_path):
     assert {path.suffix for path in runs.iterdir()} == {".json", ".md", ".png", ".svg"}
     cells = json.loads((runs / "speed_smoke.json").read_text())["cells"]
     [reference] = [cell["result"] for cell in cells if "named/reference" in cell["names"]]
-    for name in ("generate, callback", "generate, processor", "genrec, vocabulary"):
+    searches = (
+        "generate, callback",
+        "generate, processor",
+        "generate, prompt cache",
+        "genrec, vocabulary",
+    )
+    for name in searches:
         assert reference["contenders"][name]["same_lists"] == 1
     found = [
         cell["result"][key]

@@ -12,16 +12,25 @@ import torch
 from yaml import safe_load as load_yaml
 
 from bench.speed import machine, plan, results
-from bench.speed.contenders import CALLBACK, PREFILL, VOCABULARY, Contender, contenders
+from bench.speed.contenders import (
+    CACHED,
+    CALLBACK,
+    CATALOG,
+    PREFILL,
+    PROCESSOR,
+    VOCABULARY,
+    Contender,
+    contenders,
+)
 from bench.speed.filtering import Filters
 from bench.speed.indexing import ConstraintStep, walk
 from bench.speed.machine import measure_rates
 from bench.speed.plan import SpeedPlan
 from bench.speed.plots import growth, plot_growth, require_matplotlib
-from bench.speed.race import Timing, interleaved, race
+from bench.speed.race import Outcome, Timing, interleaved, race
 from bench.speed.results import Results
 from bench.speed.roofline import ModelCost, Rates, repeated_cost, roofline, rows_share
-from bench.speed.searching import invalid_rate, overlap, same_lists
+from bench.speed.searching import invalid_rate, measure_search, overlap, same_lists
 from bench.speed.tables import markdown
 from bench.speed.workload import ModelShape, Stage, Workload, random_codes, random_model
 from genrec.common.errors import ConfigError, InputError, MissingExtraError
@@ -162,7 +171,62 @@ def test_all_searches_find_the_same_items():
     for items in found.values():
         np.testing.assert_array_equal(items, found[VOCABULARY])
         assert invalid_rate(items, SMALL.items) == 0
-    assert len(found) == 3
+    assert set(found) == {CALLBACK, PROCESSOR, CACHED, VOCABULARY}
+
+
+def tokens_read(stage, name):
+    """How many tokens go through the model's layers in one call of a contender."""
+    [rival] = [rival for rival in contenders(stage, Rates(1e12, 1e12)) if rival.name == name]
+    call, read = rival.prepare(), []
+    hook = stage.model.base_model.layers[0].register_forward_hook(
+        lambda layer, given, out: read.append(given[0].shape[0] * given[0].shape[1])
+    )
+    call()
+    hook.remove()
+    return sum(read)
+
+
+@pytest.mark.parametrize("prompt", [7, 1])
+def test_with_a_prompt_cache_generate_reads_each_prompt_once(prompt):
+    stage = Stage.build(SMALL.replace(prompt=prompt), TINY, "cpu")
+    # 2 users, 3 beams: the last prompt token and two more levels in each beam, the rest of the prompt
+    # in each beam or in each user.
+    assert tokens_read(stage, PROCESSOR) == 2 * 3 * (prompt + 2)
+    assert tokens_read(stage, CACHED) == 2 * (prompt - 1) + 2 * 3 * (1 + 2)
+
+
+def test_ratios_to_generate_and_to_its_prompt_cache_by_hand(monkeypatch):
+    seconds = {
+        CALLBACK: 8.0,
+        PROCESSOR: 9.0,
+        CACHED: 2.0,
+        VOCABULARY: 1.0,
+        CATALOG: 0.5,
+        PREFILL: 0.2,
+    }
+
+    def raced(rivals, timing, device):
+        items = np.zeros((2, 3), np.int32)
+        return {
+            r.name: Outcome(
+                1.0, seconds=[seconds[r.name]], items=None if r.name == PREFILL else items
+            )
+            for r in rivals
+        }
+
+    monkeypatch.setattr("bench.speed.searching.race", raced)
+    found = measure_search(SMALL, TINY, HASTY, "cpu")["contenders"]
+    ratios = {
+        n: (f.get("times_as_fast"), f.get("times_as_fast_as_cached")) for n, f in found.items()
+    }
+    assert ratios == {
+        CALLBACK: (1, 0.25),
+        PROCESSOR: (0.8889, 0.2222),
+        CACHED: (4, 1),
+        VOCABULARY: (8, 2),
+        CATALOG: (16, 4),
+        PREFILL: (None, None),
+    }
 
 
 def test_calls_are_spread_evenly():

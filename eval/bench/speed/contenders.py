@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,11 @@ from genrec.decoding import BeamSearch, BeamSettings
 from genrec.decoding.logits_processor import CatalogLogitsProcessor
 from genrec.decoding.scores import Normalization
 
+if TYPE_CHECKING:
+    from transformers import DynamicCache
+
 __all__ = [
+    "CACHED",
     "CALLBACK",
     "CATALOG",
     "PREFILL",
@@ -29,6 +33,7 @@ __all__ = [
 ]
 
 CALLBACK, PROCESSOR = "generate, callback", "generate, processor"
+CACHED = "generate, prompt cache"
 VOCABULARY, CATALOG, PREFILL = "genrec, vocabulary", "genrec, catalog", "prefill"
 
 CALLBACK_ITEMS = 1_000_000
@@ -57,18 +62,21 @@ class Contender:
 
 
 def contenders(stage: Stage, rates: Rates) -> list[Contender]:
-    """All of them: `generate` with a callback and with genrec's processor, genrec, and the prefill alone."""
+    """All of them: `generate` as it is called and with a prompt cache, genrec, and the prefill alone."""
     cost = ModelCost.of(stage.model)
     once = sum(step.seconds for step in roofline(cost, rates, stage.workload)) / _EFFICIENCY
     workload = stage.workload
     repeated = repeated_cost(cost, workload) / rates.flops / _EFFICIENCY
     callback = repeated + workload.users * workload.beams * workload.levels * _CALLBACK_SECONDS
+    copied = workload.users * workload.beams * workload.prompt * cost.cache_bytes
+    cached = 2 * once + workload.levels * copied / rates.bandwidth / _EFFICIENCY
     too_many = None
     if workload.items > CALLBACK_ITEMS:
         too_many = f"the callback needs a Python dictionary of {workload.items:,} items"
     return [
         Contender(CALLBACK, callback, lambda: _generate(stage, _callback(stage)), too_many),
         Contender(PROCESSOR, repeated, lambda: _generate(stage, _processor(stage))),
+        Contender(CACHED, cached, lambda: _generate(stage, _processor(stage), read_once=True)),
         Contender(VOCABULARY, once, lambda: genrec(stage, "vocabulary")),
         Contender(CATALOG, once, lambda: genrec(stage, "catalog")),
         Contender(PREFILL, once, lambda: _prefill(stage)),
@@ -88,7 +96,8 @@ def genrec(
     return lambda: search.search(prompts, beams, allow=allow, deny=deny)[0]
 
 
-def _generate(stage: Stage, constraint: dict[str, Any]) -> Call:
+def _generate(stage: Stage, constraint: dict[str, Any], *, read_once: bool = False) -> Call:
+    """Search with `generate`, which reads each prompt once for every beam unless a cache has read it once."""
     beams, device = stage.workload.beams, stage.trie.leaf_item.device
     prompts = torch.from_numpy(stage.prompts).to(device)
     values = constraint | {
@@ -106,10 +115,23 @@ def _generate(stage: Stage, constraint: dict[str, Any]) -> Call:
     reading = _constraint(stage)
 
     def call() -> NDArray[np.int32]:
-        found = reading.items(stage.model.generate(**values)).cpu().numpy()
+        cache = {"past_key_values": _repeated_cache(stage, prompts)} if read_once else {}
+        found = reading.items(stage.model.generate(**values, **cache)).cpu().numpy()
         return found.astype(np.int32).reshape(-1, beams)
 
     return call
+
+
+@torch.inference_mode()
+def _repeated_cache(stage: Stage, prompts: torch.Tensor) -> DynamicCache:
+    """Read all but the last token of the prompts `(R, P)` once, and copy what is kept for each beam."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    if prompts.shape[1] > 1:
+        stage.model.base_model(input_ids=prompts[:, :-1], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(stage.workload.beams)
+    return cache
 
 
 def _callback(stage: Stage) -> dict[str, Any]:

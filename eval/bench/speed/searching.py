@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.speed.contenders import CALLBACK, PREFILL, PROCESSOR
+from bench.speed.contenders import CACHED, CALLBACK, PREFILL, PROCESSOR
 from bench.speed.contenders import contenders as all_contenders
 from bench.speed.machine import MatrixShape, measure_rates
 from bench.speed.race import Outcome, Timing, race
@@ -92,7 +92,7 @@ def invalid_rate(
 def _compared(
     name: str, outcomes: dict[str, Outcome], workload: Workload, steps: list[Step]
 ) -> dict[str, Any]:
-    """The contender beside the limit, beside the prefill, and beside `generate`."""
+    """The contender beside the limit, the prefill, and `generate` as it is called and with a prompt cache."""
     mine = outcomes[name]
     if mine.skipped is not None:
         return {}
@@ -109,6 +109,8 @@ def _compared(
         compared["times_as_fast"] = _rounded(outcomes[ran[0]].median / mine.median)
         compared["overlap"] = _rounded(overlap(found, mine.items))
         compared["same_lists"] = _rounded(same_lists(found, mine.items))
+    if (cached := outcomes[CACHED]).skipped is None:
+        compared["times_as_fast_as_cached"] = _rounded(cached.median / mine.median)
     return compared
 
 

@@ -11,7 +11,8 @@ __all__ = ["markdown"]
 
 _SEARCH = (
     "cell | users | beams | levels | items | model | search | requests/s | p50 ms | p99 ms | calls "
-    "| peak MiB | invalid | overlap | same lists | times as fast | of roofline | over rows"
+    "| peak MiB | invalid | overlap | same lists | times as fast | beside the cache | of roofline "
+    "| over rows"
 )
 _ROOFLINE = "cell | step | compute ms | memory ms | least ms | bound by | GEMM GFLOP/s | copy GB/s"
 _FILTERS = "cell | items | filter | requests/s | p50 ms | over no filter | invalid | calls"
@@ -25,10 +26,11 @@ _NOTES = """\
 *p50*, *p99*: of repeated calls, each answering all users at once; p99 of fewer than 100 calls is their
 maximum and marked so. *peak*: most memory of the process (of the device on CUDA) during a call, in brackets
 what the call added. *invalid*: entries that are no item, or named twice. *overlap*, *same lists*, *times as
-fast*: beside `generate`; overlap counts items, same lists counts users whose items and order agree. *of
-roofline*: least time by arithmetic and memory traffic (of the prefill alone in its row), divided by p50; over
-100 % where the search needs fewer rows than W for each of L - 1 levels. *over rows*: p50 divided by
-prefill · (P + (L - 1) W) / P."""
+fast*: beside `generate`; overlap counts items, same lists counts users whose items and order agree. *beside
+the cache*: times as fast as `generate` that is handed a cache in which each prompt was read once; reading
+it counts. *of roofline*: least time by arithmetic and memory traffic (of the prefill alone in its row),
+divided by p50; over 100 % where the search needs fewer rows than W for each of L - 1 levels. *over rows*:
+p50 divided by prefill · (P + (L - 1) W) / P."""
 
 
 def markdown(records: Sequence[Record]) -> str:
@@ -61,11 +63,11 @@ def _search_rows(record: Record) -> Iterable[list[str]]:
     factors = [str(workload[name]) for name in ("users", "beams", "levels")]
     start = [record["names"][0], *factors, f"{workload['items']:,}", workload["model"]]
     if "skipped" in result:
-        yield [*start, "all", f"skipped: {result['skipped']}", *[""] * 10]
+        yield [*start, "all", f"skipped: {result['skipped']}", *[""] * 11]
         return
     for name, found in result["contenders"].items():
         if "skipped" in found:
-            yield [*start, name, f"skipped: {found['skipped']}", *[""] * 10]
+            yield [*start, name, f"skipped: {found['skipped']}", *[""] * 11]
         else:
             yield [*start, name, *_search_cells(found)]
 
@@ -75,6 +77,7 @@ def _search_cells(found: dict[str, Any]) -> list[str]:
         _share(found.get("overlap")),
         _share(found.get("same_lists")),
         _number(found.get("times_as_fast")),
+        _number(found.get("times_as_fast_as_cached")),
         _share(found["fraction_of_roofline"]),
         _number(found.get("over_rows")),
     ]

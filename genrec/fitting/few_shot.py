@@ -13,6 +13,7 @@ from genrec.fitting.baselines.fit import BaselineSettings
 from genrec.fitting.baselines.folder import fit_baseline_folder
 from genrec.fitting.fit import fit_folder
 from genrec.fitting.further import fit_further, further_settings
+from genrec.recommender.components import weights_of
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.folder.whole import open_folder
 from genrec.recommender.settings import FitSettings
@@ -35,7 +36,10 @@ def without_training(moved: FittedRecommender, parts: Split) -> dict[str, Ranker
     }
     if moved.language_model.pointer is not None:
         mine["its codes alone, zero-shot"] = moved.codes_alone()
-    if moved.settings.memory.empty and len(moved.catalog) <= moved.settings.memory.text_items:
+    if (
+        not any(weights_of(moved.settings).values())
+        and len(moved.catalog) <= moved.settings.memory.text_items
+    ):
         mine["with likeness of texts, zero-shot"] = _fused(moved)
     return mine | without_a_fit(moved, parts)
 

@@ -1,6 +1,6 @@
-"""Fit: from a catalog and a log to a recommender, in five steps, each of which survives a kill.
+"""Fit: from a catalog and a log to a recommender, in six steps, each of which survives a kill.
 
-    texts -> vectors -> semantic IDs -> language model -> recommender
+    texts -> vectors -> semantic IDs -> language model -> text model -> weights of both and of the memory
 
 Every step leaves its result in the work folder, so a second call with the same data and settings goes on
 where the first one stood, and ends with the same weights.
@@ -27,6 +27,7 @@ from genrec.data.facts import data_facts
 from genrec.data.histories import Split
 from genrec.data.interactions import Interactions
 from genrec.fitting.steps import measure_validation, objective, quick_validation, training_metrics
+from genrec.fitting.text_model import fit_text_model
 from genrec.fitting.weights import choose_mixture_weights
 from genrec.fitting.work_folder import WorkFolder
 from genrec.language_model import LanguageModel, LevelHead
@@ -114,7 +115,7 @@ class _Fit:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, kind: type[AnyRecommender]) -> AnyRecommender:
-        """Take the five steps."""
+        """Take the six steps."""
         device = self.settings.torch_device()
         data = data_facts(self.catalog, self.interactions)
         if self.settings.vectors:
@@ -153,7 +154,11 @@ class _Fit:
         )
         with self._timed("training"):
             result = self._train(recommender, split)
-        with self._timed("memory"):
+        if self.settings.text_model.weight != 0:
+            with self._timed("text_model"):
+                text_model = fit_text_model(self.catalog, split, self.settings, self.work)
+                recommender = recommender.changed(text_model=text_model)
+        with self._timed("weights"):
             recommender, tried = choose_mixture_weights(recommender, split)
         recommender.metrics = self._metrics(recommender, split, result) | tried
         return recommender

@@ -16,6 +16,7 @@ from genrec.data.facts import data_facts
 from genrec.fitting.retraining import Retraining, plain_settings, training_split
 from genrec.fitting.steps import objective
 from genrec.language_model.weights import hash_weights, require_plain
+from genrec.recommender.components import KINDS, with_weights
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.settings import FitSettings
 
@@ -96,8 +97,8 @@ def further_settings(
         ConfigError: a setting is unknown or not allowed, or one that cannot change does.
     """
     fitted = recommender.settings
-    start = fitted.replace(
-        memory=fitted.memory.replace(weight=None, text_weight=None),
+    unchosen = {kind.name: None for kind in KINDS if kind.weight_of(fitted) is not None}
+    start = with_weights(fitted, unchosen).replace(
         language_model=fitted.language_model.replace(pointer_weight=None),
     )
     changed = load_settings(FitSettings, path, words, start=start.model_dump(mode="json"))

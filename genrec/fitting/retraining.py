@@ -103,7 +103,7 @@ class Retraining(Generic[AnyRecommender]):
             recommender, more = self.finish(recommender)
         split = training_split(recommender)
         share = {"share": repeated_share(split.valid)}
-        tried: dict[str, dict[str, float]] = {"memory": {}, "repeats": share}
+        tried: dict[str, dict[str, float]] = {"components": {}, "repeats": share}
         if self.chooses_weights:
             recommender, tried = choose_mixture_weights(recommender, split, prior)
         recommender.metrics = self._metrics(recommender, result, seconds) | tried | more

@@ -1,11 +1,13 @@
-"""Mixture weights: what pointer and memory weigh beside the codes, chosen on validation."""
+"""Mixture weights: what the pointer and the other components weigh beside the codes, chosen on validation."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +15,23 @@ from numpy.typing import NDArray
 from genrec.data.histories import Cases, Split
 from genrec.evaluation.metrics import METRICS, rank_of_target
 from genrec.evaluation.ranking import Ranking
+from genrec.evaluation.selection import pairs
 from genrec.fitting.repeats import choose_seen
+from genrec.recommender.components import KINDS, weights_of, with_weights
 from genrec.recommender.fitted_recommender import AnyRecommender
-from genrec.recommender.memory import Memory, MemorySettings, compare_texts, join
-from genrec.recommender.mixture import Component, mix
+from genrec.recommender.memory import compare_texts
+from genrec.recommender.mixture import Share, mix
 from genrec.recommender.settings import FitSettings
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 __all__ = [
     "UNCHOSEN",
+    "Weighing",
     "best_weight",
     "choose_mixture_weights",
     "choose_pointer_weight",
-    "choose_weights",
     "clearly_better",
 ]
 
@@ -32,21 +39,23 @@ log = logging.getLogger(__name__)
 
 POINTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """What `choose_pointer_weight` tries."""
-MEMORY_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""What `choose_weights` tries."""
-_MOST = max(MEMORY_WEIGHTS) + 1e-9
-"""Most that all of them may weigh together."""
+_STEPS = 10
+"""Weights of components are tried in steps of a tenth."""
+_DRAWS = 200
+"""Draws of the validation cases whose best weights are averaged."""
 UNCHOSEN = 0.5
 """What the pointer weighs where nothing can be tried."""
 _ERRORS = 2
 """Standard errors that make a difference."""
+_LEAST_SHARE = 0.005
+"""A weight below it is none."""
 W = TypeVar("W")
 
 
 def choose_mixture_weights(
     recommender: AnyRecommender, split: Split, prior: FitSettings | None = None
 ) -> tuple[AnyRecommender, dict[str, dict[str, float]]]:
-    """Choose on validation what the pointer, then what the memory weighs, unless the settings say it.
+    """Choose on validation what the pointer, then what all other components weigh, unless the settings say.
 
     Where users come back to items, that is done with seen items left out and with them kept, and the better
     way is the recommender's from now on (see `genrec.fitting.repeats`).
@@ -57,8 +66,8 @@ def choose_mixture_weights(
         prior: what was chosen before this training, which stays unless something else is clearly better.
 
     Returns:
-        The recommender with these weights, and for ``pointer`` (where there is one) and ``memory`` the
-        ndcg@10 of every weight tried; for ``repeats`` how many targets are, and what each way reached.
+        The recommender with these weights, and for ``pointer`` (where there is one) and ``components`` the
+        ndcg@10 of what was tried; for ``repeats`` how many targets are, and what each way reached.
     """
     return choose_seen(recommender, split, lambda way: _weighed(way, split, prior))
 
@@ -70,7 +79,7 @@ def _weighed(
     tried = {}
     if recommender.language_model.pointer is not None:
         recommender, tried["pointer"] = choose_pointer_weight(recommender, split, prior)
-    recommender, tried["memory"] = choose_memory_weights(recommender, split, prior)
+    recommender, tried["components"] = choose_weights(recommender, split, prior)
     return recommender, tried
 
 
@@ -97,7 +106,7 @@ def choose_pointer_weight(
     expected = pointing.probabilities(cases.histories)
     weights = sorted({*POINTER_WEIGHTS, *([] if before is None else [before])})
     found = {
-        weight: mixed_ndcg(codes, Component(expected, np.full(len(cases), weight)), cases, seen)
+        weight: mixed_ndcg(codes, Share(expected, np.full(len(cases), weight)), cases, seen)
         for weight in weights
     }
     best = best_weight(found, before)
@@ -111,89 +120,192 @@ def choose_pointer_weight(
     return recommender.with_pointer_weight(best), tried
 
 
-def choose_memory_weights(
-    recommender: AnyRecommender, split: Split, prior: FitSettings | None = None
-) -> tuple[AnyRecommender, dict[str, float]]:
-    """Choose what the log's counts weigh beside the language model, unless the settings say it.
-
-    Returns:
-        The recommender with that weight, and the validation ndcg@10 of every weight tried.
-    """
-    whole = recommender.settings
-    settings = whole.memory
-    cases = split.valid.draw(whole.validation_users, whole.seed)
-    if None not in (settings.weight, settings.text_weight):
-        return recommender, {}
-    if not len(cases):
-        kept = settings if prior is None else settings.filled(prior.memory)
-        unchosen = whole.replace(memory=kept)
-        return recommender.changed(settings=unchosen), {}
-    model = recommender.expected(cases.histories)
-    likeness = compare_texts(recommender.catalog.texts(whole.template), settings)
-    memory = Memory.of(split.train, len(recommender.catalog), settings, likeness)
-    before = None if prior is None else prior.memory
-    seen = recommender.exclude_seen
-    chosen, found = choose_weights(model, memory, cases, prior=before, exclude_seen=seen)
-    log.info(
-        "the log's counts weigh %.2f beside the language model%s: validation ndcg@10 %.4f%s",
-        chosen.weight,
-        f", likeness of texts {chosen.text_weight:.2f}" if chosen.text_weight else "",
-        found[f"{chosen.weight}+{chosen.text_weight}"],
-        f", alone {found['0.0+0.0']:.4f}" if "0.0+0.0" in found else "",
-    )
-    weighted = recommender.changed(settings=whole.replace(memory=chosen), likeness=likeness)
-    return weighted, {weights: round(ndcg, 6) for weights, ndcg in found.items()}
+def mixed_ndcg(
+    model: Ranking, share: Share, cases: Cases, exclude_seen: bool, k: int = 10
+) -> NDArray[np.float64]:
+    """The ndcg@k `(C,)` of a model mixed with a component, seen items left out or kept."""
+    mixed = mix(model, share, k, deny=list(cases.histories) if exclude_seen else None)
+    return METRICS["ndcg"](rank_of_target(mixed, cases.targets), k)
 
 
 def choose_weights(
-    model: Ranking,
-    memory: Memory,
-    cases: Cases,
-    k: int = 10,
-    prior: MemorySettings | None = None,
-    exclude_seen: bool = True,
-) -> tuple[MemorySettings, dict[str, float]]:
-    """Choose the weights of the best ndcg@k on validation cases; of equally good ones the smallest.
-
-    Args:
-        model: `(C, M)`, what the language model ranks for the cases.
-        memory: what is mixed with it; weights that its settings state stay as they are.
-        cases: their targets and histories.
-        k: cut-off.
-        prior: weights that were chosen before, which stay unless others are clearly better (see
-            `best_weight`).
-        exclude_seen: whether the histories' items are not recommended again.
+    recommender: AnyRecommender, split: Split, prior: FitSettings | None = None
+) -> tuple[AnyRecommender, dict[str, float]]:
+    """Choose what the components weigh beside the language model, unless the settings say it.
 
     Returns:
-        The settings with both weights, and the ndcg of every pair tried, by ``counts+texts``.
+        The recommender with these weights, and the validation ndcg@10 of the mixture, of the language model
+        alone, and of each component alone.
     """
-    settings = memory.settings
-    parts = [memory.probabilities(cases.histories)]
-    if memory.likeness is not None:
-        parts.append(memory.text_probabilities(cases.histories))
-    counts = MEMORY_WEIGHTS if settings.weight is None else (settings.weight,)
-    texts: tuple[float, ...] = (settings.text_weight or 0.0,)
-    if settings.text_weight is None and memory.likeness is not None:
-        texts = MEMORY_WEIGHTS
-    most = max(_MOST, (settings.weight or 0.0) + (settings.text_weight or 0.0))
-    tried = {(a, b) for a in counts for b in texts if a + b <= most}
-    before = None if prior is None else settings.filled(prior).weights
-    tried |= set() if before is None else {before}
-    found = {
-        pair: mixed_ndcg(model, join(parts, pair), cases, exclude_seen, k)
-        for pair in sorted(tried, key=lambda pair: (sum(pair), pair))
+    whole = recommender.settings
+    stated = weights_of(whole)
+    cases = split.valid.draw(whole.validation_users, whole.seed)
+    if None not in stated.values():
+        return recommender, {}
+    before = None if prior is None else _filled(stated, weights_of(prior))
+    if not len(cases):
+        return recommender.changed(settings=with_weights(whole, before or _filled(stated, {}))), {}
+    if whole.memory.text_weight is None and recommender.likeness is None:
+        likeness = compare_texts(recommender.catalog.texts(whole.template), whole.memory)
+        recommender = recommender.changed(likeness=likeness)
+    wanted = [kind for kind in KINDS if stated[kind.name] != 0]
+    made = {kind.name: kind.make(recommender) for kind in wanted if _can_be(recommender, kind.name)}
+    parts = {
+        name: component.scores(cases.histories)
+        for name, component in made.items()
+        if component is not None
     }
-    best = best_weight(found, before)
-    chosen = settings.replace(weight=best[0], text_weight=best[1])
-    return chosen, {f"{a}+{b}": float(ndcg.mean()) for (a, b), ndcg in found.items()}
+    weighing = Weighing.of(
+        recommender.expected(cases.histories), parts, cases, recommender.exclude_seen
+    )
+    best = weighing.best({name: stated[name] for name in parts}, before)
+    found = weighing.ndcg(best)
+    tried = {"mixture": found, "language_model": weighing.ndcg({})}
+    tried |= {name: weighing.ndcg({name: 1.0}) for name in parts}
+    log.info(
+        "weights in the mixture: language model %.2f, %s; validation ndcg@10 %s",
+        1 - sum(best.values()),
+        ", ".join(f"{kind.title} {best.get(kind.name, 0.0):.2f}" for kind in KINDS),
+        ", ".join(f"{name} {value.mean():.4f}" for name, value in tried.items()),
+    )
+    weights = {kind.name: best.get(kind.name, stated[kind.name] or 0.0) for kind in KINDS}
+    weighted = recommender.changed(settings=with_weights(whole, weights))
+    return weighted, {name: round(float(value.mean()), 6) for name, value in tried.items()}
 
 
-def mixed_ndcg(
-    model: Ranking, component: Component, cases: Cases, exclude_seen: bool, k: int = 10
-) -> NDArray[np.float64]:
-    """The ndcg@k `(C,)` of a model mixed with a component, seen items left out or kept."""
-    mixed = mix(model, component, k, deny=list(cases.histories) if exclude_seen else None)
-    return METRICS["ndcg"](rank_of_target(mixed, cases.targets), k)
+def _can_be(recommender: AnyRecommender, name: str) -> bool:
+    """Whether a component can be made: texts that were not compared are too many, or hold no word."""
+    return name != "texts" or recommender.likeness is not None
+
+
+def _filled(
+    stated: Mapping[str, float | None], others: Mapping[str, float | None]
+) -> dict[str, float]:
+    """The stated weights, and others where none is stated, as far as the stated ones leave room."""
+    free = {name: others.get(name) or 0.0 for name, weight in stated.items() if weight is None}
+    left = 1 - sum(weight or 0.0 for weight in stated.values())
+    scale = min(1.0, left / total) if (total := sum(free.values())) else 1.0
+    return {name: free[name] * scale if w is None else w for name, w in stated.items()}
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """The same cases under any weights: what each component gives the target and its rivals.
+
+    An entry is an item that some component names for a case. Rows stand one behind the other.
+
+    Attributes:
+        names: of the components, in the order of `probabilities`; the language model is the last column.
+        probabilities: `(E, K + 1)` of each entry, seen items left out where they may not be recommended. In
+            a row where a component knows nothing, it says what the language model does.
+        starts: `(C + 1,)` where the entries of each case begin, and where the last one ends.
+        targets: `(C,)` entry of the target, -1 where nobody names it.
+        k: cut-off.
+    """
+
+    names: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    k: int = 10
+
+    @classmethod
+    def of(
+        cls,
+        model: Ranking,
+        parts: Mapping[str, csr_matrix],
+        cases: Cases,
+        exclude_seen: bool,
+    ) -> Weighing:
+        """Put what the language model ranks beside what the components expect, `(C, N)` each."""
+        shape = (len(cases), next((part.shape[1] for part in parts.values()), _items(model)))
+        named = model.items >= 0
+        row, item = np.nonzero(named)[0], model.items[named].astype(np.int64)
+        columns = [part.tocoo() for part in parts.values()]
+        keys = [c.row.astype(np.int64) * shape[1] + c.col for c in columns]
+        keys.append(row * shape[1] + item)
+        values = [c.data for c in columns]
+        values.append(np.exp(model.scores[named].astype(np.float64)))
+        entries = np.unique(np.concatenate(keys))
+        if exclude_seen:
+            entries = entries[~np.isin(entries, pairs(cases.histories, shape[1]))]
+        table = np.zeros((len(entries), len(keys)))
+        for place, (key, value) in enumerate(zip(keys, values, strict=True)):
+            where = np.searchsorted(entries, key)
+            where[where == len(entries)] = 0
+            kept = entries[where] == key if len(entries) else np.zeros(len(key), np.bool_)
+            table[where[kept], place] = value[kept]
+        case = entries // shape[1]
+        for place, part in enumerate(parts.values()):
+            empty = (np.diff(part.indptr) == 0)[case]
+            table[empty, place] = table[empty, -1]
+        wanted = np.arange(len(cases)) * shape[1] + cases.targets
+        found = np.searchsorted(entries, wanted)
+        there = found < len(entries)
+        there[there] = entries[found[there]] == wanted[there]
+        starts = np.searchsorted(case, np.arange(len(cases) + 1))
+        return cls(tuple(parts), table, starts, np.where(there, found, -1))
+
+    def ndcg(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
+        """The ndcg@k `(C,)` of the mixture; what the weights leave to 1 is the language model's."""
+        vector = np.array([*(weights.get(name, 0.0) for name in self.names), 0.0])
+        vector[-1] = max(0.0, 1 - vector.sum())
+        scores = self.probabilities @ vector  # (E, K + 1) -> (E,)
+        return METRICS["ndcg"](self._ranks(scores), self.k)
+
+    def _ranks(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Rank of each target from 0; a target that has no probability is behind all others."""
+        own = (
+            np.where(self.targets >= 0, scores[self.targets], 0.0) if len(scores) else self.targets
+        )
+        lengths = np.diff(self.starts)
+        better = scores > np.repeat(own, lengths)
+        sums = np.concatenate([[0], np.cumsum(better)])
+        ranks = sums[self.starts[1:]] - sums[self.starts[:-1]]
+        return np.where(own > 0, ranks, np.iinfo(np.int64).max // 2)
+
+    def best(
+        self, stated: Mapping[str, float | None], prior: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """The weights under which the cases fare best, steadied.
+
+        All weights in steps of a tenth are tried, 0 of the language model among them. Which ones are best
+        hangs on the cases that were drawn, so the cases are drawn again and again, with replacement, and the
+        best weights of all draws are averaged (bagging, Breiman 1996).
+
+        Args:
+            stated: component -> its weight, None to choose it.
+            prior: weights that were chosen before, which stay unless others are clearly better.
+        """
+        free = [name for name, weight in stated.items() if weight is None]
+        fixed = {name: weight for name, weight in stated.items() if weight is not None}
+        if not free:
+            return fixed
+        left = 1 - sum(fixed.values())
+        grid = [
+            step for step in product(range(_STEPS + 1), repeat=len(free)) if sum(step) <= _STEPS
+        ]
+        tried = np.array(sorted(grid, key=lambda step: (sum(step), step))) / _STEPS * left
+        found = np.stack([self.ndcg(fixed | dict(zip(free, row, strict=True))) for row in tried])
+        drawn = _draws(found.shape[1])
+        winners = (found @ drawn.T).argmax(axis=0)  # (G, C) @ (C, draws): the first of equally good
+        mean = tried[winners].mean(axis=0)
+        mean = np.where(mean < _LEAST_SHARE, 0.0, mean).round(3)
+        chosen = fixed | dict(zip(free, mean.tolist(), strict=True))
+        if prior is None:
+            return chosen
+        before = {name: prior[name] for name in stated}
+        return chosen if clearly_better(self.ndcg(chosen), self.ndcg(before)) else before
+
+
+def _items(model: Ranking) -> int:
+    return int(model.items.max(initial=0)) + 1
+
+
+def _draws(cases: int) -> NDArray[np.float64]:
+    """How often each case is drawn, `(draws, C)`."""
+    generator = np.random.default_rng(0)
+    return generator.multinomial(cases, np.full(cases, 1 / cases), _DRAWS).astype(np.float64)
 
 
 def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:

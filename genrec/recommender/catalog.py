@@ -38,6 +38,7 @@ from genrec.recommender.tables import (
     write_log,
     write_vectors,
 )
+from genrec.recommender.text_model.model import VECTORS, TextModel
 from genrec.recommender.vectorizer import Vectorizer
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.building import AnyItemTokenizer, load_any
@@ -55,6 +56,7 @@ FILES = (
     "interactions.parquet",
     "likeness.safetensors",
     "item_vectors.safetensors",
+    VECTORS,
 )
 
 
@@ -69,6 +71,7 @@ class FittedCatalog:
         likeness: of the items' texts, where it has weight and is at hand.
         data: where catalog and log came from, with their hashes, and every change since.
         item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
+        text_model: what learned the items' words; None where there is none.
     """
 
     catalog: Catalog
@@ -80,6 +83,7 @@ class FittedCatalog:
     likeness: csr_matrix | None = None
     data: dict[str, Any] = field(default_factory=dict)
     item_vectors: NDArray[np.float16] | None = None
+    text_model: TextModel | None = None
 
     @classmethod
     def read(cls, folder: Path, manifest: dict[str, Any], settings: FitSettings) -> FittedCatalog:
@@ -99,6 +103,7 @@ class FittedCatalog:
             read_likeness(folder / FILES[3]),
             manifest["data"],
             read_vectors(folder / FILES[4]),
+            TextModel.load(folder, settings.text_model.shape),
         )
         require_unchanged(folder, manifest)
         return found
@@ -113,6 +118,8 @@ class FittedCatalog:
             write_likeness(self.likeness, folder / FILES[3])
         if self.item_vectors is not None:
             write_vectors(self.item_vectors, folder / FILES[4])
+        if self.text_model is not None:
+            self.text_model.save_items(folder)
         self.vectorizer.save_items(folder)
 
     def add(
@@ -201,6 +208,7 @@ class FittedCatalog:
             log=replace(self.log, catalog=joined.whole),
             likeness=self._likeness_with(joined),
             item_vectors=self._vectors_with(new_vectors),
+            text_model=self._text_model_with(joined.new),
         )
         moved, far = self._moves(semantic_ids, new_vectors)
         change = CatalogChange(len(joined.new), joined.known, moved, far, items=len(joined.whole))
@@ -223,6 +231,9 @@ class FittedCatalog:
             log=events,
             likeness=None if self.likeness is None else without_items(self.likeness, kept),
             item_vectors=None if self.item_vectors is None else self.item_vectors[kept],
+            text_model=None
+            if self.text_model is None
+            else self.text_model.reduced(np.flatnonzero(kept)),
         )
         lost = len(self.log) - len(events)
         return reduced, CatalogChange(removed=len(gone), events=lost, items=len(catalog))
@@ -243,6 +254,12 @@ class FittedCatalog:
             memory = self.settings.memory
             likeness = compare_changed_texts(self.likeness, words, reworded, memory)
             after = replace(after, likeness=likeness)
+        if self.text_model is not None and reworded.any():
+            items = np.flatnonzero(reworded)
+            old, new = (
+                whole.take(items).texts(self.settings.template) for whole in (self.catalog, catalog)
+            )
+            after = replace(after, text_model=self.text_model.reworded(items, old, new))
         images = feed.changed.get(self.settings.encoder.image_column or "")
         again = np.flatnonzero(reworded if images is None else reworded | images)
         return after._renewed(again) if recode and len(again) else (after, 0)
@@ -291,6 +308,12 @@ class FittedCatalog:
         if self.item_vectors is None:
             return None
         return np.concatenate([self.item_vectors, new.astype(np.float16)])
+
+    def _text_model_with(self, new: Catalog) -> TextModel | None:
+        """The text model with the words of new items; None where there is none."""
+        if self.text_model is None:
+            return None
+        return self.text_model.grown(new.texts(self.settings.template))
 
     def _likeness_with(self, joined: Joined) -> csr_matrix | None:
         """Likeness of texts, new items included; None where it has no weight or is not at hand."""

@@ -115,11 +115,9 @@ def _scores(
 
 
 def _items_read(recommender: FittedRecommender) -> int:
-    """How many of a history's newest items the language model or the memory reads."""
+    """How many of a history's newest items the language model or another component reads."""
     read = recommender.settings.training.max_items
-    if recommender.memory is None:
-        return read
-    return max(read, recommender.memory.counts.config.recency.max_history)
+    return max([read, *(component.reads for component in recommender.components)])
 
 
 def _parts(histories: Histories, newest: int) -> Iterator[_Reduced]:

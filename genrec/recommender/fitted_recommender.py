@@ -20,11 +20,13 @@ from genrec.language_model import LanguageModel
 from genrec.language_model.likeness import Likeness
 from genrec.language_model.pointing import NAMED, Pointing
 from genrec.recommender.catalog import FittedCatalog
-from genrec.recommender.memory import Memory, compare_texts
-from genrec.recommender.mixture import Component, mix_in_turn, mixed_scores
+from genrec.recommender.components import KINDS, weights_of, with_weights
+from genrec.recommender.memory import compare_texts
+from genrec.recommender.mixture import Component, Share, join, mix_in_turn, mixed_scores
 from genrec.recommender.nearest_items import NearestItems
 from genrec.recommender.query import QueryWords
 from genrec.recommender.settings import FitSettings
+from genrec.recommender.text_model.model import TextModel
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +49,10 @@ _READS: dict[str, tuple[str, ...]] = {
     ),
     "nearest_items": ("catalog", "vectorizer"),
     "item_likeness": ("catalog", "settings.template", "item_vectors", "language_model", "device"),
-    "memory": (*_LOG, "catalog", "likeness", "settings.template", "settings.memory"),
+    "components": (
+        *(*_LOG, "catalog", "likeness", "text_model"),
+        *("settings.template", "settings.memory", "settings.text_model"),
+    ),
     "query_words": (*_LOG, "catalog", "settings.template", "settings.query"),
 }
 """Cached part -> what it is made of: it holds for a changed recommender as long as none of that changed."""
@@ -74,6 +79,7 @@ class FittedRecommender:
         likeness: of the items' texts (see `genrec.recommender.memory`) where it is at hand; else it is
             computed.
         item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
+        text_model: what learned the items' words; None where there is none.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
 
@@ -89,6 +95,7 @@ class FittedRecommender:
     name: str = "genrec"
     likeness: csr_matrix | None = None
     item_vectors: NDArray[np.float16] | None = None
+    text_model: TextModel | None = None
     index: InitVar[Trie | None] = None
     log_probabilities: ClassVar[bool] = True
     """What scores are, for `genrec.evaluation.Ranker`."""
@@ -128,18 +135,18 @@ class FittedRecommender:
             prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
             seen: what `exclude_seen` leaves out, C of them, where that is not what the histories hold.
         """
-        components = self._components(histories, allow)
+        shares = self._shares(histories, allow)
         deny = list(seen or histories) if exclude_seen else None
         widest = max(k, self.settings.search.widest)
         # What other components lift need not be among the k that the codes expect: then all beams come.
         found = self._search.search(
             self._prompts(histories) if prompts is None else prompts,
-            widest if components else k,
+            widest if shares else k,
             allow=allow,
             deny=deny,
         )
         ranking, width = Ranking(*found), widest + NAMED
-        return mix_in_turn(ranking, components, k, width, allow=allow, deny=deny)
+        return mix_in_turn(ranking, shares, k, width, allow=allow, deny=deny)
 
     def score(
         self,
@@ -151,36 +158,43 @@ class FittedRecommender:
         scores: NDArray[np.floating] = self._search.score(
             self._prompts(histories) if prompts is None else prompts, items
         )
-        for component in self._components(histories, of=items):
-            scores = mixed_scores(scores, items, component)
+        for share in self._shares(histories, of=items):
+            scores = mixed_scores(scores, items, share)
         return scores
 
     def expected(self, histories: Histories) -> Ranking:
-        """What the language model expects, as it recommends: what `rank` mixes with the memory."""
+        """What the language model expects, as it recommends: what `rank` mixes with the other components."""
         deny = list(histories) if self.exclude_seen else None
         widest = self.settings.search.widest
         found = Ranking(*self._search.search(self._prompts(histories), widest, deny=deny))
-        components, width = self.alone()._components(histories), widest + NAMED
-        return mix_in_turn(found, components, width, width, deny=deny)
+        shares, width = self.alone()._shares(histories), widest + NAMED
+        return mix_in_turn(found, shares, width, width, deny=deny)
 
-    def _components(
+    def _shares(
         self,
         histories: Histories,
         allow: NDArray[np.int32] | None = None,
         of: NDArray[np.int32] | None = None,
-    ) -> list[Component]:
+    ) -> list[Share]:
         """What is mixed in turn with what the codes say: about all items, the allowed, or `(C, k)` given."""
-        components = []
+        shares = []
         if (pointing := self.pointing) is not None:
             pointed = (
                 pointing.probabilities(histories, allow)
                 if of is None
                 else pointing.of_items(histories, of)
             )
-            components.append(Component(pointed, np.full(len(histories), pointing.weight)))
-        if self.memory is not None:
-            components.append(self.memory.component(histories))
-        return components
+            shares.append(Share(pointed, np.full(len(histories), pointing.weight)))
+        if self.components:
+            parts = [
+                component.scores(histories, allow)
+                if of is None
+                else component.scores_of(histories, of)
+                for component in self.components
+            ]
+            weights = weights_of(self.settings)
+            shares.append(join(parts, [weights[part.name] or 0.0 for part in self.components]))
+        return shares
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
         """LM tokens in front of the item to generate, one sequence a history."""
@@ -240,12 +254,12 @@ class FittedRecommender:
         return Pointing(model, codes, self.item_likeness, self.inputs, longest, weight)
 
     @cached_property
-    def memory(self) -> Memory | None:
-        """Counts of the training part of the log, and likeness of texts; None where they have no weight."""
-        if self.settings.memory.empty:
-            return None
+    def components(self) -> tuple[Component, ...]:
+        """What is mixed with the language model, of every kind that has weight."""
         self._compare_texts()
-        return Memory.of(self.split.train, len(self.catalog), self.settings.memory, self.likeness)
+        weights = weights_of(self.settings)
+        made = (kind.make(self) for kind in KINDS if weights[kind.name])
+        return tuple(component for component in made if component is not None)
 
     @cached_property
     def query_words(self) -> QueryWords:
@@ -269,12 +283,12 @@ class FittedRecommender:
         return new
 
     def alone(self) -> Self:
-        """The language model without the memory: its codes, and its pointer if it has one."""
-        no_weight = self.settings.memory.replace(weight=0.0, text_weight=0.0)
-        return self.changed(settings=self.settings.replace(memory=no_weight))
+        """The language model without other components: its codes, and its pointer if it has one."""
+        no_weight = {kind.name: 0.0 for kind in KINDS}
+        return self.changed(settings=with_weights(self.settings, no_weight))
 
     def codes_alone(self) -> Self:
-        """The codes that the language model writes, without pointer and memory."""
+        """The codes that the language model writes, without its pointer and other components."""
         return self.alone().with_pointer_weight(0.0)
 
     def with_pointer_weight(self, weight: float | None) -> Self:

@@ -1,4 +1,4 @@
-"""Memory: counts of what followed what in the training log, as a component beside the language model.
+"""Memory: counts of what followed what in the training log, and likeness of texts, as components.
 
 A small language model generalises and does not remember every pair that a log shows; counts remember and do
 nothing else. Both are distributions over the catalog, and so is their mixture
@@ -14,49 +14,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from genrec.common.config import Settings
 from genrec.common.errors import DataError
 from genrec.data.histories import Histories
 from genrec.evaluation.baselines.cooccurrence import CoOccurrence, CoOccurrenceConfig
-from genrec.evaluation.baselines.recency import recency_weights
+from genrec.evaluation.baselines.recency import Recency, recency_weights
 from genrec.evaluation.baselines.text_graph import extended_graph, nearest_only, without_items
 from genrec.evaluation.baselines.text_neighbors import TextNeighbors
-from genrec.recommender.mixture import Component, scaled
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 __all__ = [
-    "Memory",
+    "Counts",
+    "CountsSettings",
     "MemorySettings",
+    "TextLikeness",
     "compare_changed_texts",
     "compare_new_texts",
     "compare_texts",
-    "join",
 ]
 
 
-_MOST_TOGETHER = 0.99
-"""Most that a stated weight and one that is taken from elsewhere may be."""
+class CountsSettings(CoOccurrenceConfig):
+    """What the memory counts, and how a history's items are weighted; chosen on validation of Toys."""
+
+    window: int = Field(default=20, ge=1)
+    """Pairs up to this many steps apart are counted."""
+    distance_power: float = Field(default=0.5, ge=0)
+    """A pair counts 1 / steps to this power."""
+    logarithm: bool = True
+    """Whether log(1 + count) is read in place of the count: the tenth pair says less than the first."""
+    recency: Recency = Recency(decay=0.7)
+    """How the items of a history are weighted."""
+    popularity_power: float = Field(default=0.2, ge=0, le=1)
+    """Counts are divided by the candidate's training events to this power; 0 keeps plain counts."""
 
 
 class MemorySettings(Settings):
     """How much counts of the training log weigh beside the language model."""
 
-    weight: float | None = Field(None, ge=0, lt=1)
+    weight: float | None = Field(None, ge=0, le=1)
     """Their weight in the mixture; None is chosen on validation (0 where no user has a validation case)."""
     power: float = Field(1.5, gt=0)
     """Counts are raised to it before they are made probabilities: above 1, the frequent get more."""
-    counts: CoOccurrenceConfig = CoOccurrenceConfig()
+    counts: CountsSettings = CountsSettings()
     """What is counted, and how a history's items are weighted."""
-    text_weight: float | None = Field(None, ge=0, lt=1)
+    text_weight: float | None = Field(None, ge=0, le=1)
     """Weight of items whose texts are like those of the history; None is chosen on validation."""
+    text_recency: Recency = Recency()
+    """How the items of a history are weighted where texts are compared."""
     text_power: float = Field(2.0, gt=0)
     """Likenesses are raised to it before they are made probabilities."""
     text_neighbors: int = Field(50, ge=1)
@@ -64,88 +77,85 @@ class MemorySettings(Settings):
     text_items: int = Field(50_000, ge=1)
     """Largest catalog whose texts are compared unless `text_weight` says so: time grows with its square."""
 
-    @property
-    def empty(self) -> bool:
-        """Whether no part of it has weight."""
-        return not (self.weight or self.text_weight)
-
-    @property
-    def weights(self) -> tuple[float, float]:
-        """Both, 0 where none is stated."""
-        return self.weight or 0.0, self.text_weight or 0.0
-
-    def filled(self, other: MemorySettings) -> MemorySettings:
-        """These, with the weights of others where none is stated, as far as the stated ones leave room."""
-        weight, text_weight = self.weights
-        if self.weight is None:
-            weight = min(other.weights[0], _MOST_TOGETHER - text_weight)
-        if self.text_weight is None:
-            text_weight = min(other.weights[1], _MOST_TOGETHER - weight)
-        return self.replace(weight=max(0.0, weight), text_weight=max(0.0, text_weight))
-
-    @model_validator(mode="after")
-    def _something_for_the_model(self) -> MemorySettings:
-        if (self.weight or 0) + (self.text_weight or 0) >= 1:
-            raise ValueError("weight and text_weight leave nothing for the language model")
-        return self
-
 
 @dataclass(frozen=True)
-class Memory:
-    """Counts of the training log, read as a distribution over the N items.
+class Counts:
+    """What followed the history's items in the training log (see `genrec.recommender.mixture.Component`).
 
     Attributes:
         counts: pairs of items by how often and how closely one followed the other.
-        likeness: `(N, N)` of texts (see `TextNeighbors.graph`); None where texts have no weight.
-        settings: the weights, and how the distributions are computed.
-        n_items: N.
+        power: counts are raised to it.
     """
 
     counts: CoOccurrence
-    likeness: csr_matrix | None
-    settings: MemorySettings
-    n_items: int
+    power: float
+    name: ClassVar[str] = "counts"
 
     @classmethod
-    def of(
-        cls,
-        train: Histories,
-        n_items: int,
-        settings: MemorySettings,
-        likeness: csr_matrix | None = None,
-    ) -> Memory:
-        """Count the training histories; `likeness` is what `compare_texts` or `compare_new_texts` found."""
-        if likeness is not None:
-            likeness = nearest_only(likeness, settings.text_neighbors)
-        return cls(CoOccurrence.fit(train, n_items, settings.counts), likeness, settings, n_items)
+    def of(cls, train: Histories, n_items: int, settings: MemorySettings) -> Counts:
+        """Count the training histories."""
+        return cls(CoOccurrence.fit(train, n_items, settings.counts), settings.power)
 
-    def component(self, histories: Histories) -> Component:
-        """What is mixed with the model after each of C histories: counts and likeness of texts, joined."""
-        parts = [self.probabilities(histories)]
-        if self.likeness is not None:
-            parts.append(self.text_probabilities(histories))
-        return join(parts, self.settings.weights)
+    @property
+    def reads(self) -> int:
+        """How many of a history's newest items it reads."""
+        return self.counts.config.recency.max_history
 
-    def probabilities(self, histories: Histories) -> csr_matrix:
+    def scores(self, histories: Histories, allow: NDArray[np.integer] | None = None) -> csr_matrix:
         """What the counts expect after each of C histories, `(C, N)`; a row sums to 1, or is empty."""
-        return self._after(histories, self.counts.weights, self.settings.power)
+        return _after(histories, self.counts.weights, self.counts.config.recency, self.power)
 
-    def text_probabilities(self, histories: Histories) -> csr_matrix:
+    def scores_of(self, histories: Histories, items: NDArray[np.integer]) -> csr_matrix:
+        """The same: a row names every item that it gives probability."""
+        return self.scores(histories)
+
+
+@dataclass(frozen=True)
+class TextLikeness:
+    """Items whose texts are like those of the history (see `genrec.recommender.mixture.Component`).
+
+    Attributes:
+        likeness: `(N, N)` of texts (see `TextNeighbors.graph`).
+        recency: how the items of a history are weighted.
+        power: likenesses are raised to it.
+    """
+
+    likeness: csr_matrix
+    recency: Recency
+    power: float
+    name: ClassVar[str] = "texts"
+
+    @classmethod
+    def of(cls, likeness: csr_matrix, settings: MemorySettings) -> TextLikeness:
+        """Read what `compare_texts` or `compare_new_texts` found."""
+        nearest = nearest_only(likeness, settings.text_neighbors)
+        return cls(nearest, settings.text_recency, settings.text_power)
+
+    @property
+    def reads(self) -> int:
+        """How many of a history's newest items it reads."""
+        return self.recency.max_history
+
+    def scores(self, histories: Histories, allow: NDArray[np.integer] | None = None) -> csr_matrix:
         """What likeness of texts expects after each of C histories, `(C, N)`, in the same way."""
-        assert self.likeness is not None
-        return self._after(histories, self.likeness, self.settings.text_power)
+        return _after(histories, self.likeness, self.recency, self.power)
 
-    def _after(self, histories: Histories, pairs_of_items: csr_matrix, power: float) -> csr_matrix:
-        from scipy.sparse import csr_matrix
+    def scores_of(self, histories: Histories, items: NDArray[np.integer]) -> csr_matrix:
+        """The same: a row names every item that it gives probability."""
+        return self.scores(histories)
 
-        recency = self.counts.config.recency
-        # (C, N) weights of the history's items @ (N, N) pairs -> (C, N)
-        scores = (recency_weights(histories, self.n_items, recency) @ pairs_of_items).tocoo()
-        data = scores.data.astype(np.float64) ** power
-        total = np.bincount(
-            scores.row, data, len(histories)
-        )  # (C,): a row without a pair stays empty
-        return csr_matrix((data / total[scores.row], (scores.row, scores.col)), shape=scores.shape)
+
+def _after(
+    histories: Histories, pairs_of_items: csr_matrix, recency: Recency, power: float
+) -> csr_matrix:
+    from scipy.sparse import csr_matrix
+
+    # (C, N) weights of the history's items @ (N, N) pairs -> (C, N)
+    weights = recency_weights(histories, pairs_of_items.shape[0], recency)
+    scores = (weights @ pairs_of_items).tocoo()
+    data = scores.data.astype(np.float64) ** power
+    total = np.bincount(scores.row, data, len(histories))  # (C,): a row without a pair stays empty
+    return csr_matrix((data / total[scores.row], (scores.row, scores.col)), shape=scores.shape)
 
 
 def compare_texts(texts: Sequence[str], settings: MemorySettings) -> csr_matrix | None:
@@ -208,16 +218,3 @@ def compare_changed_texts(
     found = compare_new_texts(without_items(likeness, ~changed), moved, settings)
     back = np.argsort(order)
     return found[back][:, back]
-
-
-def join(parts: Sequence[csr_matrix], weights: Sequence[float]) -> Component:
-    """Join distributions `(C, N)`, whose rows may be empty, into one component.
-
-    Its weight in a row is the sum of the weights of those parts whose row is not empty.
-    """
-    weighted = [weight * part for part, weight in zip(parts, weights, strict=False) if weight]
-    if not weighted:
-        return Component(parts[0], np.zeros(parts[0].shape[0]))
-    total = sum(weighted[1:], weighted[0])
-    weight = np.asarray(total.sum(axis=1)).ravel()  # (C,)
-    return Component(scaled(total, 1 / np.where(weight > 0, weight, 1.0)), weight)

@@ -1,15 +1,16 @@
 """Mixture: one distribution over the catalog out of several components, each with its weight.
 
-Components are the codes that the language model writes, its pointer, and the memory. A distribution is a
-sparse matrix `(C, N)`, one row a history, that names the items it gives probability: a row sums to 1, or is
-empty where the component knows nothing. What a search found is a `Ranking` of log-probabilities.
+A component says what comes after a history: the codes that the language model writes, its pointer, counts of
+the log, likeness of texts, a text model (see `genrec.recommender.components`). It is a sparse matrix
+`(C, N)`, one row a history, that names the items it gives probability: a row sums to 1, or is empty where the
+component knows nothing. What a search found is a `Ranking` of log-probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,40 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Component", "mix", "mix_in_turn", "mixed_scores", "scaled"]
+__all__ = ["Component", "Share", "join", "mix", "mix_in_turn", "mixed_scores", "scaled"]
 
 
 _LEAST = 1e-300
 """What a probability that is too small for a float counts as: its item stays in the list."""
 
 
+class Component(Protocol):
+    """A part of the mixture, fitted alone."""
+
+    @property
+    def name(self) -> str:
+        """Short name for settings, tables and result files, such as ``counts``."""
+
+    @property
+    def reads(self) -> int:
+        """How many of a history's newest items it reads."""
+
+    def scores(self, histories: Histories, allow: NDArray[np.integer] | None = None) -> csr_matrix:
+        """What it expects after each of C histories, `(C, N)`; a row sums to 1, or is empty.
+
+        Args:
+            histories: catalog indices, oldest first.
+            allow: the only items that are asked for, None for all: others may be left out, which changes no
+                probability.
+        """
+
+    def scores_of(self, histories: Histories, items: NDArray[np.integer]) -> csr_matrix:
+        """The same of given items `(C, k)` at least, whether or not a row would name them, `(C, N)`."""
+
+
 @dataclass(frozen=True)
-class Component:
-    """One part of a mixture.
+class Share:
+    """What a component expects, and how much that counts in a mixture.
 
     Attributes:
         distribution: `(C, N)` over the catalog, a row a history; a row sums to 1, or is empty.
@@ -46,9 +71,21 @@ class Component:
         return np.where(np.diff(self.distribution.indptr) > 0, self.weight, 0.0)
 
 
+def join(parts: Sequence[csr_matrix], weights: Sequence[float]) -> Share:
+    """Join distributions `(C, N)`, whose rows may be empty, into one.
+
+    Its weight in a row is the sum of the weights of those parts whose row is not empty.
+    """
+    weighted = [weight * part for part, weight in zip(parts, weights, strict=True)]
+    total = sum(weighted[1:], weighted[0])
+    known = [w * (np.diff(part.indptr) > 0) for part, w in zip(parts, weights, strict=True)]
+    weight = np.sum(known, axis=0)  # (C,)
+    return Share(scaled(total, 1 / np.where(weight > 0, weight, 1.0)), weight)
+
+
 def mix(
     model: Ranking,
-    component: Component,
+    share: Share,
     k: int,
     *,
     allow: NDArray[np.integer] | None = None,
@@ -64,7 +101,7 @@ def mix(
 
     Args:
         model: `(C, M)` log-probabilities of items that pass the filters.
-        component: what is mixed in, `(C, N)`.
+        share: what is mixed in, `(C, N)`.
         k: columns of the result.
         allow: items that may be returned; None for all.
         deny: for each row, items that must not be.
@@ -74,7 +111,7 @@ def mix(
     """
     from scipy.sparse import csr_matrix
 
-    weight, other = component.effective_weight, component.distribution
+    weight, other = share.effective_weight, share.distribution
     named = model.items >= 0
     rows = np.nonzero(named)[0]
     likely = np.exp(model.scores[named].astype(np.float64))
@@ -83,56 +120,56 @@ def mix(
     mixture = (scaled(own, 1 - weight) + scaled(_passing(other, allow, deny), weight)).tocsr()
     # (C, N) sparse: only what one of both names. Logarithms are ranked: as float32, small probabilities would
     # be one.
-    mixture.data = np.log(mixture.data)
+    mixture.data = np.log(np.maximum(mixture.data, _LEAST))
     return top_k_sparse(mixture, k)
 
 
 def mix_in_turn(
     model: Ranking,
-    components: Sequence[Component],
+    shares: Sequence[Share],
     k: int,
     width: int,
     *,
     allow: NDArray[np.integer] | None = None,
     deny: Sequence[NDArray[np.int32]] | None = None,
 ) -> Ranking:
-    """Mix one component after the other with a model (see `mix`): the k best items, `(C, k)`.
+    """Mix one share after the other with a model (see `mix`): the k best items, `(C, k)`.
 
     Args:
         model: `(C, M)`.
-        components: what is mixed in, in this order.
+        shares: what is mixed in, in this order.
         k: columns of the result.
-        width: items that are kept between two components.
+        width: items that are kept between two of them.
         allow: see `mix`.
         deny: see `mix`.
     """
-    for place, component in enumerate(components, start=1):
+    for place, share in enumerate(shares, start=1):
         # What a component lifts later may lie deep now: all but the last keep more than k.
-        kept = k if place == len(components) else width
-        model = mix(model, component, kept, allow=allow, deny=deny)
+        kept = k if place == len(shares) else width
+        model = mix(model, share, kept, allow=allow, deny=deny)
     return model
 
 
 def mixed_scores(
     model: NDArray[np.floating],
     items: NDArray[np.integer],
-    component: Component,
+    share: Share,
 ) -> NDArray[np.float64]:
     """Score given items by the mixture (see `mix`, whose scores of what the model ranked these are).
 
     Args:
         model: `(C, K)` log-probabilities of the items.
         items: `(C, K)` of the catalog.
-        component: what is mixed in, `(C, N)`.
+        share: what is mixed in, `(C, N)`.
 
     Returns:
         `(C, K)` log-probabilities of the mixture.
     """
-    weight = component.effective_weight[:, None]  # (C, 1)
+    weight = share.effective_weight[:, None]  # (C, 1)
     rows = np.arange(len(items))[:, None]
-    other = np.asarray(component.distribution[rows, items].todense())  # (C, N) -> (C, K)
+    other = np.asarray(share.distribution[rows, items].todense())  # (C, N) -> (C, K)
     likely = np.maximum(np.exp(model.astype(np.float64)), _LEAST)
-    return np.asarray(np.log((1 - weight) * likely + weight * other))
+    return np.asarray(np.log(np.maximum((1 - weight) * likely + weight * other, _LEAST)))
 
 
 def _passing(

@@ -17,6 +17,7 @@ from genrec.language_model.backbone import LanguageModelSettings
 from genrec.language_model.tasks import PromptSettings, Task, resolve_tasks
 from genrec.recommender.memory import MemorySettings
 from genrec.recommender.query import QuerySettings
+from genrec.recommender.text_model.model import TextModelSettings
 from genrec.semantic_ids.collaborative import CollaborativeSettings
 from genrec.semantic_ids.collisions import Policy
 from genrec.semantic_ids.quality_gate import QualityGate
@@ -43,6 +44,8 @@ RETIRED = {
 """Settings that folders of earlier versions hold, each with the value that is now the only one."""
 EARLIER_SPLIT = {"heavy_user_share": 1.0}
 """What held of the split in folders that do not say it: theirs must be cut as it was."""
+EARLIER_COUNTS = {"distance_power": 1.0, "logarithm": False}
+"""The same of what the memory counts."""
 _ITEMS_A_CODE = 6
 _MOST_FIRST_CODES = 4096
 
@@ -87,7 +90,9 @@ class FitSettings(Settings):
     search: BeamSettings = BeamSettings()
     """How the catalog is searched."""
     memory: MemorySettings = MemorySettings()
-    """Counts of the training log, mixed with what the language model expects."""
+    """Counts of the training log and likeness of texts, mixed with what the language model expects."""
+    text_model: TextModelSettings = TextModelSettings()
+    """A small network that learns what words mean in the log, mixed with what the language model expects."""
     query: QuerySettings = QuerySettings()
     """What words of a request say, beside what the history does."""
     validation_users: int = Field(2000, ge=1)
@@ -99,6 +104,22 @@ class FitSettings(Settings):
     @classmethod
     def _whole_tasks(cls, tasks: Any) -> Any:
         return resolve_tasks(tasks)
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> FitSettings:
+        stated = {
+            "memory.weight": self.memory.weight,
+            "memory.text_weight": self.memory.text_weight,
+            "text_model.weight": self.text_model.weight,
+        }
+        given = {name: weight for name, weight in stated.items() if weight}
+        if sum(given.values()) > 1 + 1e-9:
+            words = ", ".join(f"{name} = {weight:g}" for name, weight in given.items())
+            raise ValueError(
+                f"{words}: they are shares of one mixture, and more than 1 together; lower them (what is "
+                "left to 1 is the language model's)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _words_for_tasks(self) -> FitSettings:
@@ -182,4 +203,8 @@ def read_settings(settings: dict[str, Any], source: str) -> FitSettings:
     kept = dict(without_retired(settings, RETIRED, source))
     if isinstance(kept.get("split"), dict):
         kept["split"] = {**EARLIER_SPLIT, **kept["split"]}
+    memory = kept.get("memory")
+    if isinstance(memory, dict) and isinstance(memory.get("counts"), dict):
+        counts = {**EARLIER_COUNTS, **memory["counts"]}
+        kept["memory"] = {"text_recency": counts["recency"], **memory, "counts": counts}
     return validate(FitSettings, kept, source=source)

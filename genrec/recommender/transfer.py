@@ -114,6 +114,7 @@ def transfer(
         metrics={},
         data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
         likeness=None,
+        text_model=None,
         item_vectors=recommender.language_model.read_of(found),
     )
     log.info(
@@ -192,6 +193,7 @@ def _settings(
             log.info("items of the history themselves have %.2f of the whole", whole)
     return fitted.replace(
         memory=_memory(fitted.memory, len(catalog), text),
+        text_model=fitted.text_model.replace(weight=0.0),
         language_model=fitted.language_model.replace(pointer_weight=pointer),
     )
 

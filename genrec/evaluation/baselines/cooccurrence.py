@@ -33,7 +33,11 @@ class CoOccurrenceConfig(Settings):
     """What is counted, and how the counts are read; defaults chosen on validation data."""
 
     window: int = Field(default=10, ge=1)
-    """Pairs up to this many steps apart are counted, with weight 1 / steps."""
+    """Pairs up to this many steps apart are counted."""
+    distance_power: float = Field(default=1.0, ge=0)
+    """A pair counts 1 / steps to this power."""
+    logarithm: bool = False
+    """Whether log(1 + count) is read in place of the count: the tenth pair says less than the first."""
     max_neighbors: int = Field(default=500, ge=1)
     """Candidates kept per history item, the strongest: bounds time and memory on large catalogs."""
     both_directions: bool = False
@@ -71,9 +75,13 @@ class CoOccurrence:
 
         config = config or CoOccurrenceConfig()
         popularity = Popularity.fit(train, n_items)
-        weights = count_pairs(train, n_items, config.window, repeats=config.repeats)
+        steps = np.arange(1, config.window + 1, dtype=np.float64)
+        by_steps = steps**-config.distance_power
+        weights = weigh_pairs(train, n_items, by_steps, repeats=config.repeats)
         if config.both_directions:
             weights = weights + weights.T
+        if config.logarithm:
+            weights = weights.log1p()
         scale = np.maximum(popularity.counts, 1.0) ** -config.popularity_power
         weights = (weights @ diags_array(scale)).tocsr().astype(np.float32)
         return cls(strongest(weights, config.max_neighbors, popularity.order), popularity, config)

@@ -64,7 +64,9 @@ def combine(
         "weights": describe_weights(adapters, np.asarray(weights)),
     }
     # What was measured does not hold any more; how the base was trained does.
-    metrics = {k: v for k, v in recommender.metrics.items() if k not in ("validation", "memory")}
+    metrics = {
+        k: v for k, v in recommender.metrics.items() if k not in ("validation", "components")
+    }
     return recommender.changed(
         language_model=merge_loras(adapted),
         settings=plain_settings(recommender.settings, recommender.settings.training),

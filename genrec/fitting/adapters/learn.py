@@ -15,6 +15,7 @@ from genrec.fitting.objectives.adapter_weights import AdapterWeightLoss
 from genrec.fitting.retraining import Retraining, plain_settings, training_split
 from genrec.fitting.steps import objective
 from genrec.language_model.domain_adapters import merge_loras
+from genrec.recommender.components import KINDS, with_weights
 from genrec.recommender.fitted_recommender import AnyRecommender
 from genrec.training import TrainingSettings
 
@@ -77,8 +78,8 @@ def learn_weights(
             is in the way.
     """
     base, adapted = beside(recommender, adapters)
-    memory = recommender.settings.memory.replace(weight=None, text_weight=None)
-    chosen = plain_settings(recommender.settings, settings.training).replace(memory=memory)
+    plain = plain_settings(recommender.settings, settings.training)
+    chosen = with_weights(plain, {kind.name: None for kind in KINDS})
     trained = recommender.changed(language_model=adapted, settings=chosen, metrics={})
     loss, source = objective(trained, training_split(trained).train)
     weighed = AdapterWeightLoss(loss, adapted, equal_weights(adapters), settings.each_block)

@@ -35,10 +35,10 @@ from genrec.evaluation.baselines.seqrules import SeqRules, SeqRulesConfig
 from genrec.evaluation.baselines.sequence_model import SequenceModel, SequenceRanker
 from genrec.evaluation.protocol import hash_cases
 from genrec.fitting.baselines.losses import ItemLossSettings, MaskedItems, NextItems
-from genrec.fitting.objectives.histories import HistorySource
+from genrec.fitting.objectives.histories import HistorySource, Successions
 from genrec.fitting.work_folder import WorkFolder
 from genrec.training import TrainingResult, TrainingSettings, train
-from genrec.training.sources import Epoch, Part, Source
+from genrec.training.sources import Source
 
 __all__ = [
     "UNTRAINED",
@@ -217,7 +217,7 @@ def _fit_network(
         assert isinstance(settings.model, BERT4RecConfig)
         loss = MaskedItems(model, settings.model, settings.loss)
     else:
-        loss, source = NextItems(model, settings.loss), _Successions(source)
+        loss, source = NextItems(model, settings.loss), Successions(source)
     result = train(
         loss,
         source,
@@ -248,31 +248,3 @@ def _facts(model: SequenceModel, result: TrainingResult) -> dict[str, Any]:
         "curve": result.curve,
         "throughput": result.throughput,
     }
-
-
-@dataclass(frozen=True)
-class _Successions:
-    """Histories whose first item is no target, so that it does not count."""
-
-    inner: Source
-
-    def epoch(self, number: int) -> Epoch:
-        return _SuccessionEpoch(self.inner.epoch(number))
-
-
-@dataclass(frozen=True)
-class _SuccessionEpoch:
-    inner: Epoch
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def units(self, batch: int) -> float:
-        items, _ = self.inner.part(batch, Part(0, 1))
-        return max(1.0, float((items[:, 1:] >= 0).sum()))
-
-    def tokens(self, batch: int) -> int:
-        return self.inner.tokens(batch)
-
-    def part(self, batch: int, part: Part) -> tuple[Any, bool]:
-        return self.inner.part(batch, part)

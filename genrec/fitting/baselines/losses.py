@@ -69,20 +69,34 @@ def whole(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 
 
 def sampled(
-    states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, corrected: bool = True
+    states: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    *,
+    corrected: bool = True,
+    of: int | None = None,
 ) -> Tensor:
     """Cross-entropy over the target and negatives drawn evenly without repeats.
 
     Corrected for the draw, each of the m negatives that is not the target stands for ``(N - 1) / m`` items,
     which is added to its score as a logarithm (Bengio and Senécal, 2008); with all items as negatives it is
     `whole`. Else it stands for itself, as in eSASRec (Tikhonovich et al. 2025).
+
+    Args:
+        states: `(M, D)` what predicts.
+        table: `(T, D)` vectors of items, those of targets and negatives among them.
+        targets: `(M,)` rows of `table`.
+        negatives: rows of `table`.
+        corrected: whether negatives stand for all others.
+        of: N, how many items they were drawn from; None is T.
     """
     right = (states * table[targets]).sum(-1, keepdim=True)
     wrong = states @ table[negatives].T
     hits = targets[:, None] == negatives
     others = (len(negatives) - hits.sum(1, keepdim=True)).clamp(min=1)
     if corrected:
-        wrong = wrong + math.log(max(1, len(table) - 1)) - others.log()
+        wrong = wrong + math.log(max(1, (of or len(table)) - 1)) - others.log()
     wrong = wrong.masked_fill(hits, -math.inf)
     return (torch.cat([right, wrong], 1).logsumexp(1) - right[:, 0]).sum()
 

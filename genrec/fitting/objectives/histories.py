@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from genrec.common.errors import InputError
 from genrec.data.histories import Histories
 from genrec.fitting.objectives.batches import epoch_batches, pad_items, windows
 from genrec.training.settings import TrainingSettings
-from genrec.training.sources import Epoch, Part, share
+from genrec.training.sources import Epoch, Part, Source, share
 
-__all__ = ["HistorySource"]
+__all__ = ["HistorySource", "Successions"]
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,32 @@ class _HistoryEpoch:
     def part(self, batch: int, part: Part) -> tuple[torch.Tensor, bool]:
         rows, counts = share(self.batches[batch], part)
         return torch.from_numpy(pad_items(self.data, rows)), counts
+
+
+@dataclass(frozen=True)
+class Successions:
+    """A source of histories whose first item is no target, so that it does not count."""
+
+    inner: Source
+
+    def epoch(self, number: int) -> Epoch:
+        """The epoch of the inner source, its units counted without first items."""
+        return _SuccessionEpoch(self.inner.epoch(number))
+
+
+@dataclass(frozen=True)
+class _SuccessionEpoch:
+    inner: Epoch
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def units(self, batch: int) -> float:
+        items, _ = self.inner.part(batch, Part(0, 1))
+        return max(1.0, float((items[:, 1:] >= 0).sum()))
+
+    def tokens(self, batch: int) -> int:
+        return self.inner.tokens(batch)
+
+    def part(self, batch: int, part: Part) -> tuple[Any, bool]:
+        return self.inner.part(batch, part)

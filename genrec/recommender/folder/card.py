@@ -17,6 +17,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from genrec.language_model.pretrained import BASE_MODEL, BaseRecord
+from genrec.recommender.components import KINDS
 from genrec.recommender.folder.card_words import LIMITS, RETRAINED, SPLITS, UNMEASURED, USE
 from genrec.recommender.settings import FitSettings
 
@@ -256,14 +257,14 @@ def _training(facts: CardFacts) -> str:
 
 
 def _memory(facts: CardFacts) -> str:
-    counts, texts = facts.settings.memory.weight or 0.0, facts.settings.memory.text_weight or 0.0
+    weights = {kind: kind.weight_of(facts.settings) or 0.0 for kind in KINDS}
+    said = ", ".join(f"{kind.title} {weight:.2f}" for kind, weight in weights.items())
     before = any(kind in facts.metrics for kind in RETRAINED)
     unchosen = "as in the recommender that it was made from" if before else "as set"
-    chosen = "chosen on validation" if facts.metrics.get("memory") else unchosen
-    return (
-        f"counts of the training log weigh {counts:.2f}, likeness of texts {texts:.2f}, the language model "
-        f"the rest ({1 - counts - texts:.2f}); {chosen}"
-    )
+    tried = facts.metrics.get("components") or facts.metrics.get("memory")
+    chosen = "chosen on validation" if tried else unchosen
+    rest = max(0.0, 1 - sum(weights.values()))
+    return f"{said}, the language model the rest ({rest:.2f}); {chosen}"
 
 
 def _seen(facts: CardFacts) -> str:

@@ -13,6 +13,7 @@ from genrec.common.artifacts import atomic_folder, reserved
 from genrec.common.errors import InputError
 from genrec.common.manifest import read_manifest
 from genrec.language_model import LanguageModel
+from genrec.recommender.components import weights_of
 from genrec.recommender.settings import FitSettings, read_settings
 from genrec.recommender.tables import read_catalog
 
@@ -88,9 +89,9 @@ def _write_items(
 def _readme(language_model: LanguageModel, settings: FitSettings) -> str:
     levels, max_items = len(language_model.vocabulary.codebook_sizes), settings.training.max_items
     memory = (
-        "\nThe recommender mixes these scores with counts of its training log (`memory.weight`). They are "
-        "not in this folder, so its lists are the language model's alone.\n"
-        if not settings.memory.empty
+        "\nThe recommender mixes these scores with other components (counts of its log, likeness of texts, a "
+        "text model). They are not in this folder, so its lists are the language model's alone.\n"
+        if any(weights_of(settings).values())
         else ""
     )
     return f"""\

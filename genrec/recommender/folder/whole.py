@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from genrec.common.artifacts import atomic_folder, provenance
@@ -24,6 +25,8 @@ def save_folder(recommender: FittedRecommender, folder: Path, *, overwrite: bool
         recommender.item_tokenizer.save(building / "item_tokenizer")
         recommender.vectorizer.save(building)
         recommender.language_model.save(building / "language_model")
+        if recommender.text_model is not None:
+            recommender.text_model.save(building)
         (building / "metrics.json").write_text(json.dumps(recommender.metrics, indent=2) + "\n")
         content = {
             "provenance": provenance(),
@@ -56,8 +59,11 @@ def open_folder(
         tuple(manifest["semantic_ids"]["codebook_sizes"]),
         merged=merged,
     )
-    language_model.to(settings.replace(device=device).torch_device(), dtype)
+    torch_device = settings.replace(device=device).torch_device()
+    language_model.to(torch_device, dtype)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     index = Trie.load(path) if (path := folder / "trie.safetensors").exists() else None
     fitted = FittedCatalog.read(folder, manifest, settings)
+    if fitted.text_model is not None:
+        fitted = replace(fitted, text_model=fitted.text_model.to(torch_device))
     return kind(language_model=language_model, metrics=metrics, index=index, **vars(fitted))

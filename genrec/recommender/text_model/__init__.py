@@ -1,0 +1,1 @@
+"""Text model: a small sequence network that learns from clicks what the items' words mean."""

@@ -20,7 +20,7 @@ from genrec.evaluation.baselines import (
     TextNeighborsConfig,
     standard_baselines,
 )
-from genrec.evaluation.baselines.cooccurrence import count_pairs
+from genrec.evaluation.baselines.cooccurrence import weigh_pairs
 
 N = 12
 COLORS = ["crimson scarlet", "azure cobalt"]
@@ -115,11 +115,11 @@ def test_repeat_last_is_newest_first_without_repeats():
 
 
 def test_pairs_are_counted_forward_within_the_window():
-    counts = count_pairs(Histories.of([[0, 1, 2], [0, 1], [3, 3]]), 4, window=2).toarray()
+    counts = weigh_pairs(Histories.of([[0, 1, 2], [0, 1], [3, 3]]), 4, np.array([1, 1 / 2])).toarray()
     expected = np.zeros((4, 4))
     expected[0, 1], expected[1, 2], expected[0, 2] = 2, 1, 0.5
     assert counts.tolist() == expected.tolist()
-    assert count_pairs(Histories.of([]), 4, window=2).nnz == 0
+    assert weigh_pairs(Histories.of([]), 4, np.ones(2)).nnz == 0
 
 
 def test_cooccurrence_finds_the_planted_successor(train):

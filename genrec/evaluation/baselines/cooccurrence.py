@@ -136,13 +136,6 @@ def most_scored(weights: csr_matrix, histories: Histories) -> NDArray[np.int64]:
     return np.diff(totals[histories.offsets])
 
 
-def count_pairs(
-    train: Histories, n_items: int, window: int, *, repeats: bool = False
-) -> csr_matrix:
-    """Count ordered pairs (earlier, later) up to `window` steps apart, each as 1 / steps, `(N, N)`."""
-    return weigh_pairs(train, n_items, 1 / np.arange(1, window + 1), repeats=repeats)
-
-
 def weigh_pairs(
     train: Histories, n_items: int, weights: NDArray[np.float64], *, repeats: bool = False
 ) -> csr_matrix:

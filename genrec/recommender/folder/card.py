@@ -179,7 +179,7 @@ def _making(facts: CardFacts) -> list[str]:
         f"- Semantic IDs: {_semantic_ids(facts)}",
         f"- Language model: {_language_model(facts)}{_pointer(facts)}",
         f"- Training: {_training(facts)}",
-        f"- Memory: {_memory(facts)}",
+        f"- Mixture: {_mixture(facts)}",
         f"- Search: {_search(facts.settings)}",
     ]
     if facts.settings.exclude_seen is not None:
@@ -256,15 +256,15 @@ def _training(facts: CardFacts) -> str:
     )
 
 
-def _memory(facts: CardFacts) -> str:
-    weights = {kind: kind.weight_of(facts.settings) or 0.0 for kind in KINDS}
-    said = ", ".join(f"{kind.title} {weight:.2f}" for kind, weight in weights.items())
+def _mixture(facts: CardFacts) -> str:
+    weights = {kind.title: kind.weight_of(facts.settings) or 0.0 for kind in KINDS}
+    weights = {"language model": max(0.0, 1 - sum(weights.values()))} | weights
+    said = ", ".join(f"{title} {weight:.2f}" for title, weight in weights.items())
     before = any(kind in facts.metrics for kind in RETRAINED)
     unchosen = "as in the recommender that it was made from" if before else "as set"
     tried = facts.metrics.get("components") or facts.metrics.get("memory")
     chosen = "chosen on validation" if tried else unchosen
-    rest = max(0.0, 1 - sum(weights.values()))
-    return f"{said}, the language model the rest ({rest:.2f}); {chosen}"
+    return f"{said}; {chosen}"
 
 
 def _seen(facts: CardFacts) -> str:

@@ -214,11 +214,10 @@ def test_only_items_with_something_before_them_count():
 
 
 def network_source():
-    from genrec.fitting.baselines.fit import _Successions
-    from genrec.fitting.objectives.histories import HistorySource
+    from genrec.fitting.objectives.histories import HistorySource, Successions
 
     histories = Histories.of([[1, 2, 3], [4], [5, 6]])
-    return _Successions(HistorySource(histories, settings("sasrec").training, 0))
+    return Successions(HistorySource(histories, settings("sasrec").training, 0))
 
 
 @pytest.mark.parametrize("kind", [*UNTRAINED_KINDS, *NETWORKS])

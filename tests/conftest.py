@@ -193,11 +193,13 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
 @pytest.fixture(scope="session")
 def quick_settings() -> dict[str, Any]:
     """Settings of a fit that takes about a second."""
+    short = {"max_steps": 60, "batch_items": 512, "validations": 2, "warmup_steps": 5}
     return {
         "encoder": {"dimension": 32},
         "collaborative": {"dimension": 16},
         "language_model": {"compact": {"width": 16, "layers": 1, "heads": 2}},
-        "training": {"max_steps": 60, "batch_items": 512, "validations": 2, "warmup_steps": 5},
+        "training": short,
+        "text_model": {"shape": {"width": 32, "layers": 1, "heads": 2}, "training": short},
         "validation_users": 100,
         "search": {"beams": 10},
     }

@@ -28,6 +28,8 @@ _MOST_WORDS = 50_000
 """Most words that are known, the most frequent ones."""
 _FEWEST_TEXTS = 2
 """A word in fewer texts tells nothing of any other item."""
+_LEAST_STRENGTH = 1e-5
+"""A direction whose singular value is smaller, beside the largest, is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +79,16 @@ class KnownWords:
     def start(self, rows: csr_matrix, width: int, seed: int) -> Tensor:
         """Vectors of the words before training, `(V, width)`: latent semantic analysis of the texts.
 
-        Directions that the texts do not have (fewer items or words than `width`) stay 0.
+        Directions that the texts do not have (fewer of them, or of words that tell them apart, than `width`)
+        stay 0.
         """
         from sklearn.utils.extmath import randomized_svd
 
         start = torch.zeros(len(self.words), width)
         size = min(width, *rows.shape)
         if size and rows.nnz:
-            _, _, components = randomized_svd(rows, size, random_state=seed)
+            _, strengths, components = randomized_svd(rows, size, random_state=seed)
+            components[strengths < _LEAST_STRENGTH * strengths[0]] = 0.0
             start[:, :size] = torch.from_numpy(np.ascontiguousarray(components.T, np.float32))
         return start
 

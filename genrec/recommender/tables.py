@@ -29,6 +29,7 @@ __all__ = [
     "read_likeness",
     "read_log",
     "read_vectors",
+    "reading",
     "write_catalog",
     "write_likeness",
     "write_log",
@@ -59,7 +60,7 @@ def read_items(path: Path, facts: dict[str, Any]) -> tuple[Catalog, SemanticIds]
 
     from genrec.semantic_ids.semantic_ids import SemanticIds
 
-    with _reading(path):
+    with reading(path):
         table = pq.read_table(path)
         catalog = Catalog.from_table(with_every_column(table.drop_columns(["semantic_id"])))
         return catalog, SemanticIds.from_arrow(catalog.item_ids, table["semantic_id"], facts)
@@ -96,7 +97,7 @@ def read_log(path: Path, catalog: Catalog) -> Interactions:
     from genrec.data.interactions import Interactions
     from genrec.data.kept_split import KeptSplit
 
-    with _reading(path):
+    with reading(path):
         table = pq.read_table(path)
         items = table["items"].combine_chunks()
     values = items.flatten().to_numpy().astype(np.int32)
@@ -130,7 +131,7 @@ def read_likeness(path: Path) -> csr_matrix | None:
 
     if not path.exists():
         return None
-    with _reading(path):
+    with reading(path):
         found = load_file(path)
         N = len(found["starts"]) - 1
         likeness = csr_matrix((found["values"], found["columns"], found["starts"]), shape=(N, N))
@@ -151,13 +152,17 @@ def read_vectors(path: Path) -> NDArray[np.float16] | None:
 
     if not path.exists():
         return None
-    with _reading(path):
+    with reading(path):
         return load_file(path)["vectors"]
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Say of any failure which file it is of."""
+def reading(path: Path) -> Iterator[None]:
+    """Say of any failure which file of a recommender folder it is of.
+
+    Raises:
+        RecommenderError: whatever went wrong, with the file's name and what to do.
+    """
     try:
         yield
     except InputError:

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from genrec.common.config import Settings
-from genrec.common.errors import RecommenderError
 from genrec.data.histories import Histories
 from genrec.evaluation.baselines.sequence_model import SequenceConfig, pad
+from genrec.recommender.tables import reading
 from genrec.recommender.text_model.network import TextNetwork
 from genrec.recommender.text_model.words import KnownWords, WordBags
 from genrec.training.settings import TrainingSettings
@@ -222,26 +222,21 @@ class TextModel:
         Raises:
             RecommenderError: a file cannot be read, or does not fit the others.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file as load_arrays
         from safetensors.torch import load_file
 
-        path = folder / FOLDER / WEIGHTS
-        if not path.exists():
+        path, items = folder / FOLDER / WEIGHTS, folder / VECTORS
+        if not (path.exists() or items.exists()):
             return None
-        try:
+        with reading(path):
             state = load_file(path)
-            known = KnownWords.load(folder / FOLDER, state.pop("idf").numpy())
+            known = KnownWords.load(path.parent, state.pop("idf").numpy())
+            if state["words"].shape != (len(known), shape.width):
+                raise ValueError(f"it has no vectors ({len(known)}, {shape.width}) of its words")
             network = TextNetwork(state["words"], len(state["positions"]), shape)
             network.load_state_dict(state)
-            vectors = load_arrays(folder / VECTORS)["vectors"]
-        except (
-            OSError,
-            LookupError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:
-            raise RecommenderError(f"{path}: cannot be read ({error})") from None
+        with reading(items):
+            vectors = load_arrays(items)["vectors"]
+            if vectors.dtype != np.float16 or vectors.shape[1:] != (shape.width,):
+                raise ValueError(f"it has no float16 vectors (N, {shape.width})")
         return cls(known, network.eval(), vectors)

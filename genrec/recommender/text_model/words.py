@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genrec.common.errors import RecommenderError
 from genrec.data.words import any_word, tfidf_words
+from genrec.recommender.tables import reading
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -102,16 +102,15 @@ class KnownWords:
         """Read what `save` wrote.
 
         Raises:
-            RecommenderError: the file cannot be read, or there are not as many words as frequencies.
+            RecommenderError: the file cannot be read, or does not hold a word for each frequency.
         """
         path = folder / VOCABULARY
-        try:
+        with reading(path):
             words = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RecommenderError(f"{path}: cannot be read ({error})") from None
-        if not isinstance(words, list) or len(words) != len(idf):
-            raise RecommenderError(f"{path}: does not hold {len(idf)} words")
-        return cls(words, idf)
+            distinct = {word for word in words if isinstance(word, str)}
+            if not isinstance(words, list) or not len(words) == len(distinct) == len(idf):
+                raise ValueError(f"it does not hold {len(idf)} words")
+            return cls(words, idf)
 
 
 @dataclass(frozen=True, eq=False)

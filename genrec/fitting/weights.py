@@ -265,7 +265,11 @@ class Weighing:
         return np.where(own > 0, ranks, np.iinfo(np.int64).max // 2)
 
     def best(
-        self, stated: Mapping[str, float | None], prior: Mapping[str, float] | None = None
+        self,
+        stated: Mapping[str, float | None],
+        prior: Mapping[str, float] | None = None,
+        *,
+        language_model: bool = True,
     ) -> dict[str, float]:
         """The weights under which the cases fare best, steadied.
 
@@ -276,15 +280,16 @@ class Weighing:
         Args:
             stated: component -> its weight, None to choose it.
             prior: weights that were chosen before, which stay unless others are clearly better.
+            language_model: whether there is one; without it, the weights sum to 1.
         """
         free = [name for name, weight in stated.items() if weight is None]
         fixed = {name: weight for name, weight in stated.items() if weight is not None}
         if not free:
             return fixed
         left = 1 - sum(fixed.values())
-        grid = [
-            step for step in product(range(_STEPS + 1), repeat=len(free)) if sum(step) <= _STEPS
-        ]
+        least = 0 if language_model else _STEPS
+        steps = product(range(_STEPS + 1), repeat=len(free))
+        grid = [step for step in steps if least <= sum(step) <= _STEPS]
         tried = np.array(sorted(grid, key=lambda step: (sum(step), step))) / _STEPS * left
         found = np.stack([self.ndcg(fixed | dict(zip(free, row, strict=True))) for row in tried])
         drawn = _draws(found.shape[1])

@@ -37,8 +37,8 @@ COMMANDS = {
     "adapters fit": "--config --out --overwrite --restart --with FOLDER SETTINGS",
     "demo": "--json --out",
     "evaluate": (
-        "--baselines --cases --device --dtype --json --k --keep-seen --report --split -k FOLDER "
-        "OTHER"
+        "--baselines --cases --components --device --dtype --json --k --keep-seen --report "
+        "--split -k FOLDER OTHER"
     ),
     "export": "--base --out FOLDER",
     "fit": (

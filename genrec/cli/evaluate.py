@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from genrec.cli.options import Device, Dtype, Folder, KeepSeen, OnceCommand, Part
-from genrec.cli.output import log_lines, print_json, print_table
+from genrec.cli.output import components_table, log_lines, print_json, print_table
 from genrec.cli.request_words import excluding
 
 if TYPE_CHECKING:
     from genrec.evaluation import Evaluation, Ranker
     from genrec.evaluation.judge import Judge
+    from genrec.fitting.ablation import AblationRow
     from genrec.recommender.fitted_recommender import FittedRecommender
 
 __all__ = ["EvaluationRequest", "commands", "run_evaluation"]
@@ -27,6 +28,7 @@ commands = typer.Typer(rich_markup_mode="rich")
     cls=OnceCommand,
     epilog="[bold]Examples[/]\n\n"
     "genrec evaluate runs/shop --baselines --report report.html\n\n"
+    "genrec evaluate runs/shop --components\n\n"
     "genrec evaluate runs/shop runs/other --json results.json",
 )
 def evaluate(
@@ -43,6 +45,12 @@ def evaluate(
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Add the baselines' rows.")
+    ] = False,
+    components: Annotated[
+        bool,
+        typer.Option(
+            "--components", help="Add what each part of the mixture brings: alone, and left out."
+        ),
     ] = False,
     keep_seen: KeepSeen = None,
     json_file: Annotated[
@@ -66,6 +74,7 @@ def evaluate(
         tuple(k or (5, 10)),
         excluding(keep_seen),
         baselines,
+        components,
         json_file=json_file,
         cases=cases,
         report=report,
@@ -83,7 +92,7 @@ class EvaluationRequest:
         folder: the recommender. other: another one, or a baseline's folder, to compare it with.
         split: which cases. ks: cut-offs. exclude_seen: whether items of the history are left out; None
             is as `folder` recommends.
-        baselines: whether the baselines are measured too.
+        baselines: whether the baselines are measured too. components: whether each part of the mixture is.
         json_file: the document; ``-`` prints it and nothing else. cases: Parquet of every case.
         report: HTML page.
         device: of the language model. dtype: its precision.
@@ -95,6 +104,7 @@ class EvaluationRequest:
     ks: tuple[int, ...] = (5, 10)
     exclude_seen: bool | None = None
     baselines: bool = False
+    components: bool = False
     json_file: Path | None = None
     cases: Path | None = None
     report: Path | None = None
@@ -138,7 +148,6 @@ def run_evaluation(request: EvaluationRequest) -> None:
         shown_metrics,
         slices_table,
     )
-    from genrec.recommender.measure import measure
 
     request.check_targets()
     recommender = _open(request, request.folder)
@@ -148,14 +157,16 @@ def run_evaluation(request: EvaluationRequest) -> None:
     )  # the same for what it is compared with
     # Both are opened before either is measured: a wrong folder should not cost minutes.
     second = None if request.other is None else _second(request, judge, request.other)
-    mine, others = measure(recommender, judge, baselines=request.baselines)
+    mine, others, parts = _measured(request, recommender, judge)
     document = compare(mine, others)
+    if parts:
+        document["components"] = [part.to_json() for part in parts]
     if second is not None and request.other is not None:
         mine = replace(mine, name=_name(request.folder, request.other))
         [other] = second[0].measure([second[1]])
         others = [replace(other, name=_name(request.other, request.folder)), *others]
         document["other"] = _against(mine, others[0])
-    _write_files(request, recommender, [mine, *others])
+    _write_files(request, recommender, [mine, *others], parts)
     if request.json_file == Path("-"):
         print_json(document)
         return
@@ -164,9 +175,26 @@ def run_evaluation(request: EvaluationRequest) -> None:
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print_table(rich_table(mine, others, metrics=shown_metrics(mine)))
     print_table(slices_table(mine))
+    if parts:
+        print_table(components_table(parts))
     if second is not None:
         found = document["other"]["differences"]
         print_table(differences_table(mine.name, others[0].name, found))
+
+
+def _measured(
+    request: EvaluationRequest, recommender: FittedRecommender, judge: Judge
+) -> tuple[Evaluation, list[Evaluation], list[AblationRow]]:
+    """The recommender's evaluation, the baselines', and the parts', as far as they are asked for."""
+    from genrec.fitting.ablation import measure_components
+    from genrec.recommender.measure import measure, measure_baselines
+
+    if not request.components:
+        return *measure(recommender, judge, baselines=request.baselines), []
+    parts = measure_components(recommender, judge)
+    # The first row is the whole: what a measurement of the recommender finds.
+    others = measure_baselines(recommender, judge) if request.baselines else []
+    return parts[0].evaluation, others, parts
 
 
 def _open(request: EvaluationRequest, folder: Path) -> FittedRecommender:
@@ -202,7 +230,10 @@ def _against(mine: Evaluation, other: Evaluation) -> dict[str, Any]:
 
 
 def _write_files(
-    request: EvaluationRequest, recommender: FittedRecommender, results: list[Evaluation]
+    request: EvaluationRequest,
+    recommender: FittedRecommender,
+    results: list[Evaluation],
+    parts: list[AblationRow],
 ) -> None:
     if request.cases is not None:
         from genrec.evaluation.case_files import write_cases
@@ -216,5 +247,5 @@ def _write_files(
         from genrec.cli.pages.evaluation_page import write_page
 
         name = request.folder.resolve().name
-        write_page(report_document(recommender, name, results), request.report)
+        write_page(report_document(recommender, name, results, parts), request.report)
         log_lines([f"report in {request.report}"])

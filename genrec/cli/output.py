@@ -12,10 +12,18 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from genrec.fitting.ablation import AblationRow
     from genrec.recommender.recommend import Recommendation
     from genrec.recommender.titles import WrittenTitle
 
-__all__ = ["log_lines", "print_json", "print_table", "recommendations_table", "titles_table"]
+__all__ = [
+    "components_table",
+    "log_lines",
+    "print_json",
+    "print_table",
+    "recommendations_table",
+    "titles_table",
+]
 
 
 def recommendations_table(found: Sequence[Recommendation]) -> Table:
@@ -58,6 +66,36 @@ def titles_table(found: Sequence[WrittenTitle]) -> Table:
     for title in found:
         near = [f"{n.similarity:.2f}  {n.item_id}  {escape(n.title)}" for n in title.nearest]
         table.add_row(escape(title.title), f"{title.score:.2f}", "\n".join(near))
+    return table
+
+
+def components_table(rows: Sequence[AblationRow]) -> Table:
+    """Lay out what each part of a mixture brings, with its weights; the whole stands first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    k = max(rows[0].evaluation.protocol.ks)
+    names = list(rows[0].weights)
+    table = Table(title="What each part brings", title_justify="left", caption_justify="left")
+    table.caption = (
+        "Where a part is left out, the others' weights are chosen anew on validation. Lost: the whole less "
+        "the row, user by user."
+    )
+    table.add_column("parts")
+    for column in (f"recall@{k}", f"ndcg@{k}", f"ndcg@{k} lost", *names):
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = [
+            f"{row.evaluation.metrics[name]:.4f}\n[dim]({low:.4f} to {high:.4f})[/]"
+            for name in (f"recall@{k}", f"ndcg@{k}")
+            for low, high in [row.evaluation.confidence[name]]
+        ]
+        lost = ""
+        if row.differences is not None:
+            found = row.differences[f"ndcg@{k}"]
+            lost = f"{found.value:+.4f}\n[dim]({found.low:+.4f} to {found.high:+.4f})[/]"
+        weights = [f"{row.weights[name]:.3f}" if name in row.weights else "" for name in names]
+        table.add_row(escape(row.name), *cells, lost, *weights)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from genrec.evaluation.protocol import Protocol
 from genrec.evaluation.ranking import Ranker, Ranking
 from genrec.evaluation.ties import place_targets
 
-__all__ = ["Evaluation", "check_comparable", "evaluate"]
+__all__ = ["Evaluation", "check_comparable", "evaluate", "evaluate_together"]
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,48 @@ def evaluate(
         InputError: the ranker returned another shape than asked, or log-probabilities above 0, or the
             protocol or the context states other data.
     """
+    [found] = evaluate_together(
+        *([ranker], cases, protocol, n_items),
+        context=context,
+        chunk_size=chunk_size,
+        progress=progress,
+    )
+    return found
+
+
+def evaluate_together(
+    rankers: Sequence[Ranker],
+    cases: Cases,
+    protocol: Protocol,
+    n_items: int,
+    *,
+    context: Context | None = None,
+    chunk_size: int = 1024,
+    progress: bool = False,
+) -> list[Evaluation]:
+    """Evaluate several rankers (see `evaluate`), all of them on some cases before the next ones.
+
+    What rankers share of the cases, such as what one of them expects, need then be held for these alone: all
+    are asked about the same object of histories.
+    """
     _check(cases, n_items)
     protocol, context = protocol.counted(cases, n_items), context or Context()
     context.check(len(cases), n_items)
-    judge = _Judge(ranker, protocol, context, n_items)
-    label = f"evaluate {ranker.name}"
-    parts = [judge.judged(chunk) for chunk in _chunks(cases, chunk_size, label, progress)]
-    results = CaseResults.concatenate(parts, context.slices)
-    return Evaluation.of(ranker.name, protocol, results, judge.seconds)
+    judges = [_Judge(ranker, protocol, context, n_items) for ranker in rankers]
+    label = f"evaluate {rankers[0].name}"
+    parts = [
+        [judge.judged(chunk) for judge in judges]
+        for chunk in _chunks(cases, chunk_size, label, progress)
+    ]
+    return [
+        Evaluation.of(
+            judge.ranker.name,
+            protocol,
+            CaseResults.concatenate(found, context.slices),
+            judge.seconds,
+        )
+        for judge, found in zip(judges, zip(*parts, strict=True), strict=True)
+    ]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from genrec.data.split import same_time
 from genrec.evaluation.context import Context
-from genrec.evaluation.evaluate import Evaluation, evaluate
+from genrec.evaluation.evaluate import Evaluation, evaluate_together
 from genrec.evaluation.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -43,12 +43,19 @@ class Judge:
         return self.parts.test if self.split == "test" else self.parts.valid
 
     def measure(self, rankers: Sequence[Ranker]) -> list[Evaluation]:
-        """Evaluate rankers that were fitted on the same training part.
+        """Evaluate rankers that were fitted on the same training part, one after the other.
 
         Beside accuracy: coverage, popularity bias, novelty by training events, the share of cold items,
         diversity by the catalog's categories where it has any, calibration, and the slices of
         `genrec.evaluation.slices`.
         """
+        return self._measure([[ranker] for ranker in rankers])
+
+    def measure_together(self, rankers: Sequence[Ranker]) -> list[Evaluation]:
+        """The same, all of them on some cases before the next ones (see `evaluate_together`)."""
+        return self._measure([rankers])
+
+    def _measure(self, groups: Sequence[Sequence[Ranker]]) -> list[Evaluation]:
         cases, N = self.cases, len(self.catalog)
         labels, times = self.catalog.labels(), same_time(self.log, cases)
         context = Context.of(cases, self.parts.train, N, labels=labels, same_time=times)
@@ -57,6 +64,9 @@ class Judge:
         )
         watched = sys.stderr.isatty()
         return [
-            evaluate(ranker, cases, protocol, N, context=context, progress=watched)
-            for ranker in rankers
+            found
+            for group in groups
+            for found in evaluate_together(
+                group, cases, protocol, N, context=context, progress=watched
+            )
         ]

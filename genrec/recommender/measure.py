@@ -9,10 +9,10 @@ from genrec.evaluation.baselines import standard_baselines
 from genrec.evaluation.judge import Judge
 
 if TYPE_CHECKING:
-    from genrec.evaluation import Evaluation, Ranker
+    from genrec.evaluation import Evaluation
     from genrec.recommender.fitted_recommender import FittedRecommender
 
-__all__ = ["judge_of", "measure"]
+__all__ = ["judge_of", "measure", "measure_baselines"]
 
 
 def judge_of(
@@ -56,11 +56,14 @@ def measure(
         The recommender's evaluation, and the baselines' (empty unless asked for).
     """
     judge = judge_of(recommender) if judge is None else judge
-    rankers: list[Ranker] = [recommender]
-    if baselines:
-        texts = judge.catalog.texts(recommender.settings.template)
-        rankers += standard_baselines(
-            judge.parts, len(judge.catalog), texts, exclude_seen=judge.exclude_seen
-        )
-    mine, *others = judge.measure(rankers)
-    return mine, others
+    [mine] = judge.measure([recommender])
+    return mine, measure_baselines(recommender, judge) if baselines else []
+
+
+def measure_baselines(recommender: FittedRecommender, judge: Judge) -> list[Evaluation]:
+    """Evaluate the standard baselines, trained on the same training part as a recommender."""
+    texts = judge.catalog.texts(recommender.settings.template)
+    rankers = standard_baselines(
+        judge.parts, len(judge.catalog), texts, exclude_seen=judge.exclude_seen
+    )
+    return judge.measure(rankers)

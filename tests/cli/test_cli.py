@@ -211,6 +211,43 @@ def test_evaluate_writes_the_document(command, recommender_folder, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["result.json"]
 
 
+def test_evaluate_shows_what_each_part_brings(command, recommender_folder, tmp_path):
+    plain = command("evaluate", recommender_folder, "--json", "-").json
+    words = ["evaluate", recommender_folder, "--components", "--baselines"]
+    document = command(*words, "--json", "-").json
+    assert {name: document[name] for name in plain.keys() - {"baselines", "differences"}} == {
+        name: plain[name] for name in plain.keys() - {"baselines", "differences"}
+    }
+    assert "popularity" in document["baselines"]
+    whole, *rows = document["components"]
+    assert (whole["name"], whole["metrics"]) == ("genrec", plain["metrics"])
+    assert whole["differences"] is None
+    without = {row["name"]: row for row in rows if row["differences"]}
+    assert len(without) == len(whole["weights"])
+    for name, row in without.items():
+        assert name.startswith("without the ")
+        lost = whole["metrics"]["ndcg@10"] - row["metrics"]["ndcg@10"]
+        assert row["differences"]["ndcg@10"]["value"] == pytest.approx(lost)
+    page = tmp_path / "report.html"
+    answer = command(*words, "--report", page)
+    found = without["without the language model"]["differences"]["ndcg@10"]
+    for text in (answer.out, page.read_text()):
+        assert "What each part brings" in text
+        assert f"{found['value']:+.4f}" in text
+        assert f"({found['low']:+.4f} to {found['high']:+.4f})" in text
+        assert f"{whole['weights']['language_model']:.3f}" in text
+
+
+@pytest.mark.parametrize("words", [["--split", "valid"], ["--keep-seen"], ["-k", 3, "-k", 30]])
+def test_evaluate_takes_parts_apart_in_every_way_that_it_measures(
+    command, recommender_folder, words
+):
+    plain = command("evaluate", recommender_folder, *words, "--json", "-").json
+    answer = command("evaluate", recommender_folder, *words, "--components", "--json", "-").json
+    assert answer["components"][0]["metrics"] == answer["metrics"] == plain["metrics"]
+    assert answer["protocol"] == plain["protocol"]
+
+
 def test_evaluate_writes_every_case(command, recommender_folder, recommender, tmp_path):
     target = tmp_path / "deep" / "cases.parquet"
     document = command("evaluate", recommender_folder, "--cases", target, "--json", "-").json

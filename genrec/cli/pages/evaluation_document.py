@@ -14,6 +14,7 @@ from genrec.evaluation.ties import expected
 from genrec.recommender.measure import judge_of
 
 if TYPE_CHECKING:
+    from genrec.fitting.ablation import AblationRow
     from genrec.recommender.fitted_recommender import FittedRecommender
 
 __all__ = ["differences", "report_document"]
@@ -23,7 +24,10 @@ EXAMPLES = 10
 
 
 def report_document(
-    recommender: FittedRecommender, name: str, results: Sequence[Evaluation]
+    recommender: FittedRecommender,
+    name: str,
+    results: Sequence[Evaluation],
+    parts: Sequence[AblationRow] = (),
 ) -> dict[str, Any]:
     """Collect what `genrec.cli.pages.evaluation_page` lays out, as plain values.
 
@@ -31,6 +35,7 @@ def report_document(
         recommender: what was measured.
         name: its name in the title.
         results: its evaluation first, then those it is compared with.
+        parts: what each part of its mixture brings, if that was measured.
     """
     mine, *others = results
     k = max(mine.protocol.ks)
@@ -38,6 +43,7 @@ def report_document(
         "name": name,
         "results": [result.to_json() for result in results],
         "differences": {other.name: differences(mine, other) for other in others},
+        "components": [part.to_json() for part in parts],
         "recall": {
             result.name: [float(_recall(result, at).mean()) for at in range(1, k + 1)]
             for result in results

@@ -55,6 +55,7 @@ def evaluation_page(document: dict[str, Any]) -> str:
         _head(document["name"], results[0]),
         _results(results),
         _differences(results[0], document["differences"]),
+        _components(results[0], document["components"]),
         _slices(results),
         _curves(document),
         _lists(results),
@@ -123,6 +124,34 @@ def _differences(mine: dict[str, Any], differences: dict[str, dict[str, Any]]) -
         "difference at least so large (randomization test); several tests at once ask for smaller ones.",
         html_table(["less", "metric", "difference", "interval", "p"], rows),
     )
+
+
+def _components(mine: dict[str, Any], parts: Sequence[dict[str, Any]]) -> str:
+    if not parts:
+        return ""
+    k = max(mine["protocol"]["ks"])
+    names, measured = list(parts[0]["weights"]), (f"recall@{k}", f"ndcg@{k}")
+    rows = [
+        [
+            part["name"],
+            *(_with_ends(part, name) for name in measured),
+            _lost((part["differences"] or {}).get(f"ndcg@{k}")),
+            *(f"{part['weights'][name]:.3f}" if name in part["weights"] else "" for name in names),
+        ]
+        for part in parts
+    ]
+    return _section(
+        "What each part brings",
+        "Parts of the mixture alone, and the whole without each of them; the last columns are weights. Where "
+        "a part is left out, the others' weights are chosen anew on validation. Lost: the whole less it.",
+        html_table(["parts", *measured, f"ndcg@{k} lost", *names], rows),
+    )
+
+
+def _lost(found: dict[str, float] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['value']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
 
 
 def _slices(results: Sequence[dict[str, Any]]) -> str:

@@ -331,6 +331,42 @@ def test_scale_smoke(tmp_path):
     assert not (runs / "again.json").exists()
 
 
+@pytest.mark.slow
+def test_components_demo_then_its_rows_in_a_table(tmp_path):
+    shop = ["data.shop.items=80", "data.shop.users=200"]
+    short = ["fit.training.max_steps=20", "fit.training.validations=1", "fit.validation_users=50"]
+    text = ["fit.text_model.training.min_steps=20", "fit.text_model.training.epochs=1"]
+    run(["train/sft.py", "train/sft_demo.yaml", *shop, *short, *text], tmp_path)
+    quick = ["baseline.training.min_steps=20", "baseline.training.validations=1"]
+    run(["train/baseline.py", "train/baseline_demo.yaml", *shop, *quick], tmp_path)
+    done = run(["eval/components.py", "eval/components_demo.yaml"], tmp_path)
+    out = tmp_path / "runs" / "components_demo.json"
+    assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
+    rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
+    placed = "sasrec in the language model's place"
+    assert rows["genrec"]["weights"].keys() == rows[placed]["weights"].keys()
+    assert sum(rows[placed]["weights"].values()) == pytest.approx(1)
+    made = {
+        "genrec": "components_demo_genrec",
+        "genrec without the language model": "components_demo_without_the_language_model",
+        "SASRec in its place": "components_demo_sasrec_in_the_language_models_place",
+    }
+    cases = {name: f"runs/{stem}.parquet" for name, stem in made.items()}
+    words = [f"cases={json.dumps(cases)}", "collect=true", "against=genrec"]
+    words += ["ranks=runs/ranks.parquet", "out=runs/table.md"]
+    lines = run(["eval/table.py", *words], tmp_path).stdout.splitlines()
+    found = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+    for name, row in zip(made, ("genrec", "without the language model", placed), strict=True):
+        assert f"| {rows[row]['metrics']['ndcg@10']:.4f} (" in found[name]
+    lost = rows["without the language model"]["differences"]["ndcg@10"]["value"]
+    assert f"| {-lost:+.4f} (" in found["genrec without the language model"]
+    elsewhere = ["split=valid", "network=runs/sft_demo"]
+    refused = run(
+        ["eval/components.py", "eval/components_demo.yaml", *elsewhere], tmp_path, expect=2
+    )
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize("data", ["beauty", "toys"])
 def test_the_published_table_follows_from_the_ranks_beside_it(data, tmp_path):
     done = run(["eval/table.py", f"eval/table_{data}.yaml"], tmp_path)

@@ -277,8 +277,8 @@ def likeliest(ranked: Ranking, k: int, seen: Histories | None = None) -> Ranking
 
     C, N = ranked.items.shape
     logs = log_softmax(ranked.scores.astype(np.float64), axis=1).astype(np.float32)
-    keep = np.ones((C, N), np.bool_)
+    keep = ranked.items >= 0
     if seen is not None:
-        keep = ~np.isin(np.arange(C)[:, None] * N + ranked.items, pairs(seen, N))
+        keep &= ~np.isin(np.arange(C)[:, None] * N + ranked.items, pairs(seen, N))
     case, place = np.nonzero(keep)
     return Ranking.of_entries((case, ranked.items[case, place], logs[case, place]), C, k)

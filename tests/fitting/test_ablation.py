@@ -146,25 +146,72 @@ def test_the_whole_is_what_the_recommender_ranks(fitted, exclude_seen, ks):
     assert len({row.evaluation.metrics["ndcg@" + str(ks[0])] for row in (whole, model, codes)}) == 3
 
 
+def mixing(fitted, counts, texts):
+    """The recommender with these rows {item: probability} of a history as its components."""
+    recommender = fitted.changed(settings=with_weights(fitted.settings, PLANTED))
+    n_items = len(fitted.catalog)
+    vars(recommender)["components"] = Said("counts", counts, n_items), Said("texts", texts, n_items)
+    return recommender
+
+
 def test_each_part_reads_each_case_once(fitted, monkeypatch):
+    """Also where ties are cut, which asks again about a few cases: half of the counts' lists are all ties."""
+    recommender = mixing(
+        *(fitted, lambda history: dict.fromkeys(range(40 * (int(history.sum()) % 2)), 0.025)),
+        lambda history: {int(history[0] + 1) % 120: 1.0},
+    )
     read, scored = [], []
-    search, scores = BeamSearch.search, type(fitted.components[0]).scores
-    monkeypatch.setattr(
-        *(BeamSearch, "search"),
-        lambda self, prompts, *more, **named: (
-            read.append(len(prompts)) or search(self, prompts, *more, **named)
-        ),
-    )
-    monkeypatch.setattr(
-        *(type(fitted.components[0]), "scores"),
-        lambda self, histories, *more: (
-            scored.append(len(histories)) or scores(self, histories, *more)
-        ),
-    )
-    measure_components(fitted)
+    search, scores = BeamSearch.search, Said.scores
+
+    def searched(self, prompts, *more, **named):
+        read.append(len(prompts))
+        return search(self, prompts, *more, **named)
+
+    def said(self, histories, *more):
+        scored.append((self.name, len(histories)))
+        return scores(self, histories, *more)
+
+    monkeypatch.setattr(BeamSearch, "search", searched)
+    monkeypatch.setattr(Said, "scores", said)
+    measure_components(recommender)
     assert read == [100, 300], "validation cases as many as a fit draws, then the test"
-    assert scored[:2] == [100, 300]
-    assert all(few < 100 for few in scored[2:]), "ties that are cut ask again"
+    first = [("counts", 100), ("texts", 100), ("counts", 300), ("texts", 300)]
+    assert scored[:4] == first
+    again = scored[4:]
+    assert len(again) > 1
+    assert all(count < 300 for _, count in again)
+
+
+def test_a_part_without_weight_names_nothing(fitted, answers):
+    """Any weight of the counts up to a half is as good as none, so they get none."""
+    recommender = mixing(
+        *(fitted, lambda history: {int(answers[history.tobytes()] + 1) % 120: 0.9}),
+        lambda history: {int(answers[history.tobytes()]): 1.0},
+    )
+    [row] = [r for r in measure_components(recommender) if r.name == "without the language model"]
+    assert row.weights == {"counts": 0.0, "texts": 1.0}
+    top = row.evaluation.results.top
+    np.testing.assert_array_equal(top[:, 0], row.evaluation.results.targets)
+    assert (top[:, 1:] == -1).all()
+
+
+def test_without_a_language_model_an_empty_row_is_the_others(fitted, answers):
+    def odd(history):
+        return int(history.sum()) % 2 == 1
+
+    def answer(history, off=0):
+        return int(answers[history.tobytes()] + off) % 120
+
+    recommender = mixing(
+        *(fitted, lambda history: {answer(history): 0.8} if odd(history) else {}),
+        lambda history: {answer(history, off=odd(history)): 0.9},
+    )
+    [row] = [r for r in measure_components(recommender) if r.name == "without the language model"]
+    # The texts are wrong where the counts are right, so the counts have the larger share, the first is .6.
+    assert row.weights["counts"] == pytest.approx(0.6)
+    empty = np.array([not odd(history) for history in fitted.split.test.histories])
+    np.testing.assert_allclose(row.evaluation.results.probabilities[empty], 0.9)
+    np.testing.assert_allclose(row.evaluation.results.probabilities[~empty], 0.48)
 
 
 def test_the_test_cases_choose_nothing(planted, rows):

@@ -117,7 +117,7 @@ def test_a_log_without_repeats_ranks_as_if_told_to_leave_them_out():
     assert asked.settings.memory == told.settings.memory
     for part in ("metrics", "confidence", "protocol"):
         assert asked.metrics["validation"][part] == told.metrics["validation"][part]
-    assert asked.metrics["memory"] == told.metrics["memory"]
+    assert asked.metrics["components"] == told.metrics["components"]
 
 
 def test_who_says_it_is_not_asked(tmp_path):

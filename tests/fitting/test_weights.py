@@ -1,12 +1,16 @@
 """Weighing of the mixture's parts: against the mixture itself, and the choice of weights by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
 from genrec.data.histories import Cases, Histories
+from genrec.evaluation.metrics import METRICS, rank_of_target
 from genrec.evaluation.ranking import Ranking
-from genrec.fitting.weights import Weighing, mixed_ndcg
+from genrec.fitting.weights import Weighing, choose_weights, mixed_ndcg
+from genrec.recommender.components import weights_of, with_weights
 from genrec.recommender.mixture import join
 
 SECOND = 1 / np.log2(3)
@@ -169,3 +173,45 @@ def test_weights_chosen_before_stay_unless_others_are_clearly_better():
     assert clear.best({"part": None}, before) == clear.best({"part": None}) == {"part": 0.5}
     assert unclear.best({"part": None})["part"] > 0.2
     assert unclear.best({"part": None}, before) == before
+
+
+def test_what_was_tried_is_what_the_recommender_then_ranks(recommender):
+    nothing_said = dict.fromkeys(weights_of(recommender.settings))
+    asked = recommender.changed(settings=with_weights(recommender.settings, nothing_said))
+    weighted, tried = choose_weights(asked, recommender.split)
+    settings = recommender.settings
+    cases = recommender.split.valid.draw(settings.validation_users, settings.seed)
+
+    def reached(way):
+        found = way.rank(cases.histories, 10, exclude_seen=True)
+        return METRICS["ndcg"](rank_of_target(found, cases.targets), 10).mean()
+
+    assert None not in weights_of(weighted.settings).values()
+    assert tried.keys() == {"mixture", "language_model", *nothing_said}
+    assert tried["mixture"] == pytest.approx(reached(weighted), abs=1e-6)
+    assert tried["language_model"] == pytest.approx(reached(weighted.alone()), abs=1e-6)
+    assert tried["mixture"] > tried["language_model"]
+
+
+def test_a_stated_weight_leaves_what_it_leaves_to_one_chosen_before(recommender):
+    """Without a validation case there is nothing to try."""
+    split = dataclasses.replace(recommender.split, valid=Cases.none())
+
+    def chosen(before, **stated):
+        asked = with_weights(recommender.settings, stated)
+        prior = None if before is None else with_weights(recommender.settings, before)
+        found, tried = choose_weights(recommender.changed(settings=asked), split, prior)
+        assert tried == {}
+        return weights_of(found.settings)
+
+    before = {"counts": 0.3, "texts": 0.6, "text_model": 0.0}
+    open_ones = {"counts": None, "texts": None, "text_model": 0.0}
+    assert chosen(before, **open_ones) == before
+    assert chosen(before, **open_ones | {"counts": 0.1}) == before | {"counts": 0.1}
+    assert chosen(before, **open_ones | {"text_model": 0.4}) == {
+        "counts": pytest.approx(0.2),
+        "texts": pytest.approx(0.4),
+        "text_model": 0.4,
+    }
+    assert chosen(None, **open_ones) == {"counts": 0.0, "texts": 0.0, "text_model": 0.0}
+    assert chosen(None, **before) == before

@@ -115,7 +115,9 @@ def test_repeat_last_is_newest_first_without_repeats():
 
 
 def test_pairs_are_counted_forward_within_the_window():
-    counts = weigh_pairs(Histories.of([[0, 1, 2], [0, 1], [3, 3]]), 4, np.array([1, 1 / 2])).toarray()
+    counts = weigh_pairs(
+        Histories.of([[0, 1, 2], [0, 1], [3, 3]]), 4, np.array([1, 1 / 2])
+    ).toarray()
     expected = np.zeros((4, 4))
     expected[0, 1], expected[1, 2], expected[0, 2] = 2, 1, 0.5
     assert counts.tolist() == expected.tolist()

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from genrec.data.histories import Cases, Histories
 from genrec.evaluation.metrics import METRICS, rank_of_target
 from genrec.evaluation.ranking import Ranking
-from genrec.fitting.weights import Weighing, choose_weights, mixed_ndcg
+from genrec.fitting.weights import Weighing, best_weight, choose_weights, mixed_ndcg
 from genrec.recommender.components import weights_of, with_weights
 from genrec.recommender.mixture import join
 
@@ -215,3 +215,16 @@ def test_a_stated_weight_leaves_what_it_leaves_to_one_chosen_before(recommender)
     }
     assert chosen(None, **open_ones) == {"counts": 0.0, "texts": 0.0, "text_model": 0.0}
     assert chosen(None, **before) == before
+
+
+def test_a_weight_chosen_before_stays_unless_another_is_clearly_better():
+    gains = {0.2: np.array([0.5, 0.5, 0.0, 1.0]), 0.7: np.array([0.6, 0.4, 0.0, 1.05])}
+    assert best_weight(gains) == 0.7
+    assert best_weight(gains, 0.2) == 0.2, "by .0125, with a standard error of .04"
+    nearly = gains | {0.7: np.array([0.6, 0.5, 0.1, 1.0])}
+    assert best_weight(nearly, 0.2) == 0.2, "by .05, with a standard error of .029"
+    clearly = gains | {0.7: np.array([0.6, 0.6, 0.1, 1.0])}
+    assert best_weight(clearly, 0.2) == 0.7, "by .075, with a standard error of .025"
+    one = {0.2: np.array([0.0]), 0.7: np.array([1.0])}
+    assert best_weight(one, 0.2) == 0.2, "of one case nothing is known"
+    assert best_weight({0.0: np.zeros(3), 0.5: np.zeros(3)}) == 0.0

@@ -194,7 +194,9 @@ def test_vectors_nobody_asked_for_are_refused(shop, catalogs, vector_file):
 def model(shop, quick_settings):
     """A recommender whose memory hears counts and texts."""
     memory = {"weight": 0.2, "text_weight": 0.3, "text_neighbors": 5}
-    settings = FitSettings.model_validate(quick_settings | {"memory": memory})
+    settings = quick_settings | {"memory": memory}
+    settings["text_model"] = settings["text_model"] | {"weight": 0.2}
+    settings = FitSettings.model_validate(settings)
     return GenerativeRecommender.fit(shop.catalog, shop.log, settings)
 
 
@@ -219,12 +221,13 @@ def test_each_new_item_can_be_recommended(shop, model, asked):
 
 def test_text_leads_to_new_items_from_old_ones_and_back(shop, model):
     grown = model.add_items(new_items(shop, [10]))
-    likeness = grown.memory.likeness.toarray()
+    likeness = grown.likeness.toarray()
     assert likeness[10, 120] == pytest.approx(1.0), "the same words"
     assert likeness[120, 10] == pytest.approx(1.0)
     crowded = model.add_items(new_items(shop, range(0, 120, 2)))
     assert np.diff(crowded.likeness.indptr).max() > 5, "what was pushed out stays in the folder"
-    assert np.diff(crowded.memory.likeness.indptr).max() == 5, "and is not heard"
+    [heard] = [part for part in crowded.components if part.name == "texts"]
+    assert np.diff(heard.likeness.indptr).max() == 5, "and is not heard"
 
 
 def test_removed_items_are_gone(shop, model, asked):

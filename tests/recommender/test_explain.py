@@ -22,6 +22,7 @@ HISTORIES = [
 
 def with_settings(recommender, **parts):
     """The same recommender, some parts of its settings set otherwise."""
+    parts = {"text_model": {"weight": 0.2}, **parts}
     changed = {name: getattr(recommender.settings, name).replace(**v) for name, v in parts.items()}
     settings = recommender.settings.replace(**changed)
     return recommender.changed(
@@ -33,14 +34,16 @@ def wide_memory(recommender, items):
     """Settings of a memory that hears so many items of a history, with weight for counts and texts."""
     counts = recommender.settings.memory.counts
     recency = counts.recency.replace(max_history=items, decay=0.9)
-    return {"weight": 0.3, "text_weight": 0.2, "counts": counts.replace(recency=recency)}
+    counts = counts.replace(recency=recency)
+    return {"weight": 0.3, "text_weight": 0.2, "counts": counts, "text_recency": recency}
 
 
 @pytest.fixture(scope="module")
 def short_sighted(recommender):
     """A language model that reads five items beside a memory that hears eight."""
     memory = wide_memory(recommender, 8)
-    return with_settings(recommender, memory=memory, training={"max_items": 5})
+    parts = {"training": {"max_items": 5}, "text_model": {"weight": 0.0}}
+    return with_settings(recommender, memory=memory, **parts)
 
 
 VARIANTS = {
@@ -200,7 +203,7 @@ def test_given_items_get_the_scores_of_a_ranking(recommender):
     found = model.score(histories, ranking.items)
     np.testing.assert_allclose(found, ranking.scores, atol=1e-4)
     few = model.alone().rank(histories, 10, exclude_seen=False)
-    mixed = mix(few, model.memory.component(histories), 10)
+    mixed = mix(few, model._shares(histories)[-1], 10)
     named_by_model = np.array([np.isin(a, b) for a, b in zip(mixed.items, few.items, strict=True)])
     again = model.score(histories, mixed.items)
     np.testing.assert_allclose(again[named_by_model], mixed.scores[named_by_model], atol=1e-4)
@@ -217,9 +220,10 @@ def planted(quick_settings):
     bought = rng.integers(2, 40, (300, 6), np.int32)
     bought[::2, 1:3] = 0, 1
     log = Interactions.of_histories(catalog, Histories.of(list(bought)))
-    counts = {"recency": {"decay": 1.0}}
+    counts = {"recency": {"decay": 1.0}, "logarithm": False, "distance_power": 1.0}
     memory = {"weight": 0.5, "text_weight": 0.0, "counts": counts}
-    settings = FitSettings.model_validate(quick_settings | {"memory": memory})
+    alone = {"memory": memory, "text_model": {"weight": 0.0}}
+    settings = FitSettings.model_validate(quick_settings | alone)
     return GenerativeRecommender.fit(catalog, log, settings)
 
 

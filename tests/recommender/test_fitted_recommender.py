@@ -8,7 +8,7 @@ from genrec.recommender.fitted_recommender import FittedRecommender
 from genrec.recommender.folder.whole import open_folder
 from genrec.recommender.transfer import transfer
 
-PARTS = ("split", "renderer", "nearest_items", "memory", "query_words")
+PARTS = ("split", "renderer", "nearest_items", "components", "query_words")
 
 
 @pytest.fixture
@@ -39,12 +39,13 @@ def test_equal_settings_are_no_change(warm):
 @pytest.mark.parametrize(
     ("change", "dropped"),
     [
-        ({"memory": {"power": 2.0}}, {"memory"}),
+        ({"memory": {"power": 2.0}}, {"components"}),
+        ({"text_model": {"weight": 0.1}}, {"components"}),
         ({"query": {"power": 2.0}}, {"query_words"}),
         ({"search": {"beams": 3}}, set()),
-        ({"seed": 9}, {"split", "memory", "query_words"}),
+        ({"seed": 9}, {"split", "components", "query_words"}),
         ({"prompts": {"titles": 2}}, {"renderer"}),
-        ({"template": {"max_chars": 50}}, {"renderer", "memory", "query_words"}),
+        ({"template": {"max_chars": 50}}, {"renderer", "components", "query_words"}),
     ],
     ids=lambda value: ", ".join(sorted(value)),
 )

@@ -28,6 +28,7 @@ def pointer_settings(quick_settings):
     return quick_settings | {
         "language_model": quick_settings["language_model"] | {"pointer": True},
         "memory": {"weight": 0.0, "text_weight": 0.0},
+        "text_model": {"weight": 0.0},
     }
 
 
@@ -143,14 +144,12 @@ def test_the_same_item_twice_is_scored_once(pointing):
     np.testing.assert_allclose(twice, once[:, [0, 0, 1]])
 
 
-def test_memory_is_chosen_beside_what_it_is_served_beside(pointing):
+def test_weights_are_chosen_beside_what_they_are_served_beside(pointing):
     half = weighing(pointing, 0.5)
     histories = Histories.of([[4, 9], [7]])
     memory = half.settings.memory.replace(weight=0.3)
     whole = half.changed(settings=half.settings.replace(memory=memory))
-    mixed = mix(
-        half.expected(histories), whole.memory.component(histories), 10, deny=list(histories)
-    )
+    mixed = mix(half.expected(histories), whole._shares(histories)[-1], 10, deny=list(histories))
     served = whole.rank(histories, 10, exclude_seen=True)
     assert mixed.items.tolist() == served.items.tolist()
     np.testing.assert_allclose(mixed.scores, served.scores)
@@ -162,7 +161,7 @@ def test_an_empty_history_gets_what_the_codes_say(pointing):
     assert [item.item_id for item in found] == [item.item_id for item in wanted]
 
 
-def test_it_mixes_with_a_memory_too(pointing):
+def test_it_mixes_with_counts_too(pointing):
     half = weighing(pointing, 0.5)
     changed = half.settings.replace(
         memory=half.settings.memory.replace(weight=0.3),

@@ -14,8 +14,8 @@ from genrec import FitSettings, GenerativeRecommender, Histories, InputError, In
 from genrec.common.manifest import write_manifest
 from genrec.data import leave_one_out
 from genrec.evaluation.baselines import Popularity
-from genrec.recommender.memory import join
-from genrec.recommender.mixture import mix
+from genrec.recommender.components import weights_of
+from genrec.recommender.mixture import join, mix
 from genrec.testing.fakes import save_tiny_pretrained
 
 
@@ -212,7 +212,7 @@ def test_likeness_of_texts_is_kept_in_the_folder_where_it_has_weight(recommender
     )
     hearing.save_pretrained(tmp_path / "hearing")
     opened = GenerativeRecommender.from_pretrained(tmp_path / "hearing", device="cpu")
-    assert (opened.likeness != hearing.memory.likeness).nnz == 0
+    assert (opened.likeness != hearing.likeness).nnz == 0
     history = [list(recommender.catalog.item_ids[:3])]
     assert opened.recommend(history, k=7) == hearing.recommend(history, k=7)
     silent = hearing.changed(settings=recommender.alone().settings, likeness=None)
@@ -221,20 +221,17 @@ def test_likeness_of_texts_is_kept_in_the_folder_where_it_has_weight(recommender
     assert silent.recommend(history, k=7) == recommender.alone().recommend(history, k=7)
 
 
-def test_the_memory_weighs_what_validation_says(recommender, shop):
-    tried, memory = recommender.metrics["memory"], recommender.settings.memory
-    chosen = tried[f"{memory.weight}+{memory.text_weight}"]
-    assert chosen == max(tried.values()) > tried["0.0+0.0"], "counts help in a shop with habits"
+def test_the_mixture_is_what_validation_says(recommender, shop):
+    tried = recommender.metrics["components"]
+    assert tried["mixture"] > tried["language_model"], "counts help in a shop with habits"
     histories = leave_one_out(shop.log).valid.histories
     model = recommender.alone().rank(
         histories, recommender.settings.search.widest, exclude_seen=True
     )
-    parts = [
-        recommender.memory.probabilities(histories),
-        recommender.memory.text_probabilities(histories),
-    ]
-    component = join(parts, (memory.weight, memory.text_weight))
-    expected = mix(model, component, 10, deny=list(histories))
+    weights = weights_of(recommender.settings)
+    parts = [part.scores(histories) for part in recommender.components]
+    share = join(parts, [weights[part.name] for part in recommender.components])
+    expected = mix(model, share, 10, deny=list(histories))
     found = recommender.rank(histories, 10, exclude_seen=True)
     assert np.array_equal(found.items, expected.items)
     assert not np.array_equal(found.items, model.items[:, :10])

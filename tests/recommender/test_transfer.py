@@ -77,10 +77,11 @@ def test_what_the_law_has_in_common_is_recommended_at_once(recommender, other):
 def test_counts_stay_behind_and_likeness_of_texts_comes(recommender, other, tmp_path):
     moved = transfer(recommender, other.catalog, None, TransferSettings(text_weight=0.4))
     assert (moved.settings.memory.weight, moved.settings.memory.text_weight) == (0.0, 0.4)
-    assert moved.memory.likeness.shape == (90, 90)
+    [texts] = moved.components
+    assert (texts.name, texts.likeness.shape) == ("texts", (90, 90))
     assert moved.recommend([other.catalog.item_ids[:2]])[0]
     silent = transfer(recommender, other.catalog, None, TransferSettings(text_weight=0))
-    assert silent.memory is None
+    assert silent.components == ()
     with pytest.raises(InputError, match="no log to be measured on"):
         judge_of(silent)
     with pytest.raises(InputError, match="no log to learn from"):
@@ -108,7 +109,7 @@ def test_a_catalog_too_large_to_compare_is_left_to_the_language_model(recommende
     narrow = replace(recommender, settings=recommender.settings.replace(memory=few))
     with caplog.at_level(logging.WARNING):
         moved = narrow.transfer(other.catalog)
-    assert moved.memory is None
+    assert moved.components == ()
     assert "texts of 90 items are not compared" in caplog.text
 
 
@@ -160,7 +161,7 @@ def test_a_log_of_another_catalog_is_refused(recommender, shop, other):
         recommender.transfer(other.catalog, shop.log)
 
 
-def test_fitting_on_learns_the_new_log_and_chooses_the_memory_anew(moved, tmp_path):
+def test_fitting_on_learns_the_new_log_and_chooses_the_weights_anew(moved, tmp_path):
     words = ["training.max_steps=60", "split.train_share=0.5"]
     settings = further_settings(moved, words=words)
     assert (settings.memory.weight, settings.memory.text_weight) == (None, None)
@@ -172,7 +173,7 @@ def test_fitting_on_learns_the_new_log_and_chooses_the_memory_anew(moved, tmp_pa
     assert hash_weights(moved.language_model) == weights
     assert hash_weights(fitted.language_model) != weights
     assert fitted.settings.memory.weight is not None
-    assert fitted.metrics["memory"]
+    assert fitted.metrics["components"]
     assert fitted.metrics["further"]["of"] == weights
     opened = GenerativeRecommender.from_pretrained(tmp_path / "further")
     assert opened.settings.split.train_share == 0.5

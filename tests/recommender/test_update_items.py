@@ -150,7 +150,7 @@ def test_a_feed_with_none_of_the_items_removes_nothing(before):
 
 def test_a_recommender_follows_a_feed(recommender):
     recommender = recommender.changed()
-    assert recommender.memory is not None or recommender.settings.memory.empty
+    assert recommender.components
     assert recommender.query_words
     ids = recommender.catalog.item_ids
     feed = feed_of(recommender.catalog, title={9: "Zyzzyva zyzzyva"}, price={4: 0.01})

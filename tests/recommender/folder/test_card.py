@@ -100,7 +100,7 @@ def test_every_figure_stands_where_it_belongs():
             "`rqvae`, 2 levels of 512 and 64 codes; collisions resolved by `sinkhorn`, which moved 1,717",
             "`compact`, trained from scratch, architecture `gpt2`, 13 layers",
             "2,505 steps, stopped early; the weights are those of step 1,606; seed 41",
-            "Mixture: language model 0.55, counts of the log 0.30, likeness of texts 0.15, text model 0.00; chosen on",
+            "Mixture: language model 0.55, counts of the log 0.30, likeness of texts 0.15, text model 0.00;",
             "50 beams, probabilities over the `catalog`",
         ],
         "Validation": [

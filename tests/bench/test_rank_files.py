@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from table import slices_table
 
 from bench.rank_files import collect_ranks, read_ranks, write_ranks
+from bench.rank_tables import slices_table
 from genrec.common.errors import DataError, InputError
 from genrec.data.histories import Cases, Histories
 from genrec.evaluation import Evaluation, Protocol, Ranking, evaluate, paired_differences

@@ -1,6 +1,6 @@
 """Fit: from a catalog and a log to a recommender, in six steps, each of which survives a kill.
 
-    texts -> vectors -> semantic IDs -> language model -> text model -> weights of both and of the memory
+    texts -> vectors -> semantic IDs -> text model -> language model, which the text model teaches -> weights
 
 Every step leaves its result in the work folder, so a second call with the same data and settings goes on
 where the first one stood, and ends with the same weights.
@@ -26,8 +26,10 @@ from genrec.data.catalog import Catalog
 from genrec.data.facts import data_facts
 from genrec.data.histories import Split
 from genrec.data.interactions import Interactions
+from genrec.fitting.objectives.item_teacher import Lessons
+from genrec.fitting.objectives.next_item import NextItemLoss
 from genrec.fitting.steps import measure_validation, objective, quick_validation, training_metrics
-from genrec.fitting.text_model import fit_text_model
+from genrec.fitting.text_model import TextTeacher, fit_text_model
 from genrec.fitting.weights import choose_mixture_weights
 from genrec.fitting.work_folder import WorkFolder
 from genrec.language_model import LanguageModel, LevelHead
@@ -152,12 +154,12 @@ class _Fit:
             data=data,
             item_vectors=language_model.read_of(vectors),
         )
-        with self._timed("training"):
-            result = self._train(recommender, split)
         if self.settings.text_model.weight != 0:
             with self._timed("text_model"):
                 text_model = fit_text_model(self.catalog, split, self.settings, self.work)
                 recommender = recommender.changed(text_model=text_model)
+        with self._timed("training"):
+            result = self._train(recommender, split)
         with self._timed("weights"):
             recommender, tried = choose_mixture_weights(recommender, split)
         recommender.metrics = self._metrics(recommender, split, result) | tried
@@ -194,6 +196,9 @@ class _Fit:
 
     def _train(self, recommender: FittedRecommender, split: Split) -> TrainingResult:
         loss, source = objective(recommender, split.train)
+        teacher, weight = recommender.text_model, self.settings.text_model.teacher_weight
+        if teacher is not None and weight and isinstance(loss, NextItemLoss):
+            loss.lessons = Lessons(TextTeacher(teacher), weight)
         validate = quick_validation(recommender, split.valid)
         with training_bar() as report:
             return train(

@@ -18,14 +18,15 @@ from genrec.evaluation import Protocol, Ranking, evaluate
 from genrec.evaluation.selection import top_k_sparse
 from genrec.fitting.baselines.losses import sampled, whole
 from genrec.fitting.objectives.histories import HistorySource, Successions
+from genrec.fitting.objectives.item_teacher import Named
 from genrec.fitting.work_folder import WorkFolder
 from genrec.recommender.settings import FitSettings
-from genrec.recommender.text_model.model import TextModel
+from genrec.recommender.text_model.model import NAMED, TextModel
 from genrec.recommender.text_model.network import TextNetwork
 from genrec.recommender.text_model.words import KnownWords, WordBags
 from genrec.training import train
 
-__all__ = ["TextModelLoss", "fit_text_model"]
+__all__ = ["TextModelLoss", "TextTeacher", "fit_text_model"]
 
 log = logging.getLogger(__name__)
 _LEFT_OUT = 0.3
@@ -35,6 +36,8 @@ _WHOLE = 20_000
 """Most items that a target is held against all of."""
 _NEGATIVES = 8192
 """Items that are drawn for a step where there are more."""
+_CELLS = 2**25
+"""Scores that a lesson may take: of a large catalog, not all places of a batch are taught."""
 
 
 def fit_text_model(
@@ -153,6 +156,33 @@ class TextModelLoss(nn.Module):
         vectors = self.network.texts(self.bags) + self.own * sold
         network = self.network.eval()
         return TextModel(known, network, vectors.cpu().numpy().astype(np.float16))
+
+
+@dataclass(frozen=True)
+class TextTeacher:
+    """A text model as the teacher of a language model (see `ItemTeacher`)."""
+
+    model: TextModel
+
+    @torch.no_grad()
+    def expects(self, items: Tensor) -> Named:
+        """Say what is likely at the places of histories `(B, T)`, padded on the right with -1.
+
+        The first place of a row, those behind more items than the model reads, and in a large catalog all
+        but every so many, are left to the items that came.
+        """
+        width = min(items.shape[1], self.model.reads + 1)
+        real = items >= 0
+        number = real.flatten().cumsum(0).view_as(items) - 1
+        asked = real[:, 1:width]
+        places, n_items = number[:, 1:width][asked], len(self.model.vectors)
+        if not len(places):
+            return Named(places, places[:, None], torch.zeros(0, 1, device=items.device))
+        queries = self.model.queries(items[:, : width - 1])[asked]  # (B, T - 1, D) -> (R, D)
+        every = -(-len(places) * n_items // _CELLS)
+        likely = self.model.probabilities(queries[::every])
+        best = likely.topk(min(NAMED, n_items), dim=1, sorted=False)
+        return Named(places[::every], best.indices, best.values)
 
 
 def _distinct(items: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def choose_weights(
     before = None if prior is None else _filled(stated, weights_of(prior))
     if not len(cases):
         return recommender.changed(settings=with_weights(whole, before or _filled(stated, {}))), {}
-    if whole.memory.text_weight is None and recommender.likeness is None:
+    if whole.memory.text_weight != 0 and recommender.likeness is None:
         likeness = compare_texts(recommender.catalog.texts(whole.template), whole.memory)
         recommender = recommender.changed(likeness=likeness)
     wanted = [kind for kind in KINDS if stated[kind.name] != 0]
@@ -158,7 +158,8 @@ def choose_weights(
     weighing = Weighing.of(
         recommender.expected(cases.histories), parts, cases, recommender.exclude_seen
     )
-    best = weighing.best({name: stated[name] for name in parts}, before)
+    asked = {name: weight for name, weight in stated.items() if name in parts or weight is not None}
+    best = weighing.best(asked, before)
     found = weighing.ndcg(best)
     tried = {"mixture": found, "language_model": weighing.ndcg({})}
     tried |= {name: weighing.ndcg({name: 1.0}) for name in parts}

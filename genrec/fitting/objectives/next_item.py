@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from genrec.decoding.scores import Normalization, child_log_probabilities
 from genrec.decoding.trie import Trie
+from genrec.fitting.objectives.item_teacher import Lessons, Named, taught
 from genrec.fitting.objectives.pointer_loss import PointerLoss
 from genrec.language_model.backbone import LanguageModel
 from genrec.language_model.item_attention import states_in_front
@@ -90,15 +91,22 @@ class NextItemLoss(CatalogPass):
 
     Attributes:
         pointing: what the language model's pointer costs, which is added; None where it has none.
+        lessons: of a model of whole items, which then costs a share of the likelihood; None where the items
+            alone teach.
     """
 
     pointing: PointerLoss | None = None
+    lessons: Lessons | None = None
 
     def forward(self, items: Tensor) -> Tensor:
         """Sum over a batch of item sequences `(B, n)`, padded on the right with -1."""
         real, hidden = items >= 0, self._hidden(items)
         # (B, n, L, D) -> (items, L, D): padding is no target
-        loss = self._likelihood(hidden[real], items[real])
+        if self.lessons is None:
+            loss = self._likelihood(hidden[real], items[real])
+        else:
+            told = self.lessons.teacher.expects(items)
+            loss = self._taught(hidden[real], items[real], told, self.lessons.weight)
         return loss if self.pointing is None else loss + self.pointing(hidden[:, :, 0], items)
 
     def _likelihood(self, hidden: Tensor, target: Tensor) -> Tensor:
@@ -107,6 +115,23 @@ class NextItemLoss(CatalogPass):
             item_loss(self.head, self.trie, self.normalization, hidden[:, level], target, level)
             for level in range(self.trie.levels)
         ]
+        return torch.stack(losses).sum()
+
+    def _taught(self, hidden: Tensor, target: Tensor, told: Named, weight: float) -> Tensor:
+        """The same with a teacher's share: what it `told` of some of the targets' places."""
+        trie, at = self.trie, told.places
+        leaves, losses = trie.item_leaf[told.items].long(), []
+        for level in range(trie.levels):
+            nodes = trie.nodes_of(target, level)
+            first, _, gained = child_log_probabilities(
+                self.head, trie, hidden[:, level], level, nodes, self.normalization
+            )
+            place = trie.nodes_of(target, level + 1) - first
+            cost = -gained.gather(1, place[:, None])[:, 0]  # (n, C) -> (n,)
+            under = trie.nodes_above(leaves, level) == nodes[at][:, None]
+            below = trie.nodes_above(leaves, level + 1)
+            crossed, known = taught(gained[at], first[at], under, below, told.probabilities)
+            losses.append(cost.sum() + weight * (known * (crossed - cost[at])).sum())
         return torch.stack(losses).sum()
 
 

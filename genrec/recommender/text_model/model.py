@@ -71,6 +71,9 @@ class TextModelSettings(Settings):
     weight: float | None = Field(None, ge=0, le=1)
     """Its weight in the mixture; 0 trains none, None is chosen on validation (0 where no user has a
     validation case)."""
+    teacher_weight: float = Field(0.5, ge=0, le=1)
+    """Share of its probabilities in what the language model learns, beside the items that came; 0 teaches
+    nothing. With `tasks` it does not teach."""
     shape: TextShape = TextShape()
     """Size of the network."""
     training: TextTraining = TextTraining()
@@ -156,8 +159,21 @@ class TextModel:
         """Softmax over all N items after each of R histories, none empty, `(R, N)`."""
         items = pad(histories).to(self._table.device)
         last = (items >= 0).sum(1) - 1
-        states = self.network(self._entering, items)
-        queries = states[torch.arange(len(items), device=items.device), last]  # (R, T, D) -> (R, D)
+        rows = torch.arange(len(items), device=items.device)
+        return self.probabilities(self.queries(items)[rows, last])  # (R, T, D) -> (R, D) -> (R, N)
+
+    @torch.no_grad()
+    def queries(self, items: Tensor) -> Tensor:
+        """What it looks for behind each item of histories `(B, T)`, padded on the right with -1, `(B, T, D)`.
+
+        T is at most what it `reads`.
+        """
+        states: Tensor = self.network(self._entering, items)
+        return states
+
+    @torch.no_grad()
+    def probabilities(self, queries: Tensor) -> Tensor:
+        """Softmax over all N items for R queries `(R, D)`, `(R, N)`."""
         likely: Tensor = (queries @ self._table.T).softmax(1)
         return likely
 

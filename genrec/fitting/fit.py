@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.common.artifacts import atomic_folder
-from genrec.common.errors import DataError
+from genrec.common.errors import ConfigError, DataError
 from genrec.common.progress import training_bar
 from genrec.data.catalog import Catalog
 from genrec.data.facts import data_facts
@@ -36,6 +36,7 @@ from genrec.language_model import LanguageModel, LevelHead
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.folder.whole import save_folder
 from genrec.recommender.settings import FitSettings
+from genrec.recommender.text_model.model import TextModel
 from genrec.recommender.vectorizer import Vectorizer, vector_facts
 from genrec.semantic_ids.building import (
     AnyItemTokenizer,
@@ -118,7 +119,6 @@ class _Fit:
 
     def run(self, kind: type[AnyRecommender]) -> AnyRecommender:
         """Take the six steps."""
-        device = self.settings.torch_device()
         data = data_facts(self.catalog, self.interactions)
         if self.settings.vectors:
             data["vectors"] = vector_facts(self.settings.vectors)
@@ -133,37 +133,49 @@ class _Fit:
             with self._timed("semantic_ids"):
                 item_tokenizer, semantic_ids = self._semantic_ids(vectorizer, vectors, split)
                 self._judge(measure_ids(item_tokenizer, semantic_ids, vectors, self.catalog, split))
-        language_model = LanguageModel.create(
-            self.settings.language_model,
-            semantic_ids.codes,
-            vectors,
-            semantic_ids.codebook_sizes,
-            max_items=self.settings.training.max_items,
-            seed=self.settings.seed,
-        )
-        language_model.to(device)
-        LevelHead(language_model.core, language_model.vocabulary).check()
-        recommender = kind(
-            self.catalog,
-            semantic_ids,
-            item_tokenizer,
-            vectorizer,
-            language_model,
-            self.settings,
-            self.interactions,
-            data=data,
-            item_vectors=language_model.read_of(vectors),
-        )
-        if self.settings.text_model.weight != 0:
-            with self._timed("text_model"):
-                text_model = fit_text_model(self.catalog, split, self.settings, self.work)
-                recommender = recommender.changed(text_model=text_model)
+        text_model = self._text_model(split)
+        parts = (semantic_ids, item_tokenizer, vectorizer)
+        recommender = self._untrained(kind, parts, vectors, text_model, data)
         with self._timed("training"):
             result = self._train(recommender, split)
         with self._timed("weights"):
             recommender, tried = choose_mixture_weights(recommender, split)
         recommender.metrics = self._metrics(recommender, split, result) | tried
         return recommender
+
+    def _untrained(
+        self,
+        kind: type[AnyRecommender],
+        parts: tuple[SemanticIds, AnyItemTokenizer, Vectorizer],
+        vectors: NDArray[np.float32],
+        text_model: TextModel | None,
+        data: dict[str, Any],
+    ) -> AnyRecommender:
+        """The recommender with a new language model."""
+        settings = _reading(self.settings, text_model)
+        learned = settings.language_model.item_vectors == "text_model" and text_model is not None
+        semantic_ids = parts[0]
+        language_model = LanguageModel.create(
+            settings.language_model,
+            semantic_ids.codes,
+            text_model.vectors.astype(np.float32) if text_model and learned else vectors,
+            semantic_ids.codebook_sizes,
+            max_items=settings.training.max_items,
+            seed=settings.seed,
+        )
+        language_model.to(settings.torch_device())
+        LevelHead(language_model.core, language_model.vocabulary).check()
+        known = learned and language_model.pointer is None
+        return kind(
+            self.catalog,
+            *parts,
+            language_model,
+            settings,
+            self.interactions,
+            data=data,
+            item_vectors=None if known else language_model.read_of(vectors),
+            text_model=text_model,
+        )
 
     def _vectors(self, split: Split) -> tuple[Vectorizer, NDArray[np.float32]]:
         """Encode the catalog and join the vectors with co-occurrence in the training part."""
@@ -188,6 +200,13 @@ class _Fit:
         item_tokenizer = load_any(kept)
         ids = build_semantic_ids(item_tokenizer, self.catalog, vectors, self.settings.collisions)
         return item_tokenizer, ids
+
+    def _text_model(self, split: Split) -> TextModel | None:
+        """Train a text model, if it may have weight."""
+        if self.settings.text_model.weight == 0:
+            return None
+        with self._timed("text_model"):
+            return fit_text_model(self.catalog, split, self.settings, self.work)
 
     def _judge(self, report: QualityReport) -> None:
         """Say what the semantic IDs are like, and apply the quality gate before hours of training."""
@@ -228,6 +247,24 @@ class _Fit:
         yield
         self.seconds[step] = time.perf_counter() - began
         log.info("%s: %.1f s", step.replace("_", " "), self.seconds[step])
+
+
+def _reading(settings: FitSettings, text_model: TextModel | None) -> FitSettings:
+    """The settings with the word which vectors the language model reads.
+
+    Raises:
+        ConfigError: it is to read those of a text model that is not to be.
+    """
+    own = settings.language_model
+    if own.item_vectors == "text_model" and text_model is None:
+        raise ConfigError(
+            "language_model.item_vectors = text_model, and text_model.weight = 0 trains none: leave one out"
+        )
+    if own.item_vectors != "auto":
+        return settings
+    learned = text_model is not None and own.backbone == "compact" and not own.pointer
+    found = own.replace(item_vectors="text_model" if learned else "none")
+    return settings.replace(language_model=found)
 
 
 def _check(catalog: Catalog, interactions: Interactions, split: Split) -> None:

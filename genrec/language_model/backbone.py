@@ -265,7 +265,9 @@ class LanguageModel:
             vocabulary,
             _prefix(tokenizer, settings),
             base,
-            ItemProjection.of(vectors, width, seed) if settings.item_vectors else None,
+            ItemProjection.of(vectors, width, seed)
+            if settings.item_vectors in ("encoder", "text_model")
+            else None,
             settings.item_attention,
             Pointer(width, max_items, seed) if settings.pointer else None,
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from genrec.common.config import Settings
 from genrec.language_model.compact import CompactSettings
@@ -42,9 +42,10 @@ class LanguageModelSettings(Settings):
     or less of the memory. Needs ``pip install 'genrec[quantize]'``."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time, same gradients."""
-    item_vectors: bool = False
-    """Whether a history's items enter with their vectors beside their codes (see `item_inputs`). The model
-    learns faster, and is then no plain model for `genrec export` and vLLM; in the end it is no better."""
+    item_vectors: Literal["auto", "none", "encoder", "text_model"] = "auto"
+    """Which vectors of a history's items enter beside their codes (see `item_inputs`): those of the encoder,
+    or those that the text model learned. A model that reads some is no plain one for `genrec export` and
+    vLLM. ``auto`` is the text model's for a compact model without a pointer, if there is one; else none."""
     item_attention: ItemAttention = "causal"
     """What a code in a history sees of its own item: the codes before it, or, ``bidirectional``, all of them
     (see `item_attention`). Training then sends nearly twice the tokens through a model that must heed masks,
@@ -63,6 +64,13 @@ class LanguageModelSettings(Settings):
     """Shape of the compact model."""
     lora: LoraSettings = LoraSettings()
     """Adapter of a pretrained model."""
+
+    @field_validator("item_vectors", mode="before")
+    @classmethod
+    def _of_the_encoder_or_none(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # folders of before have it so
+            return "encoder" if value else "none"
+        return value
 
     @model_validator(mode="after")
     def _quantized_weights_stay(self) -> LanguageModelSettings:

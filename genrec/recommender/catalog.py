@@ -70,7 +70,7 @@ class FittedCatalog:
         settings: of the fit.
         likeness: of the items' texts, where it has weight and is at hand.
         data: where catalog and log came from, with their hashes, and every change since.
-        item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
+        item_vectors: `(N, D)` of the encoder's that the language model reads, if it does.
         text_model: what learned the items' words; None where there is none.
     """
 

@@ -78,7 +78,8 @@ class FittedRecommender:
         data: where catalog and log came from, with their hashes; and how the catalog changed since.
         likeness: of the items' texts (see `genrec.recommender.memory`) where it is at hand; else it is
             computed.
-        item_vectors: `(N, D)` that the language model reads beside the codes, if it does.
+        item_vectors: `(N, D)` of the encoder's that the language model reads beside the codes, or its
+            pointer; None where neither does.
         text_model: what learned the items' words; None where there is none.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
@@ -104,7 +105,7 @@ class FittedRecommender:
         ids, core = self.semantic_ids, self.language_model.core
         trie = Trie.build(ids.codes, ids.codebook_sizes) if index is None else index
         self.trie = trie.to(core.device)
-        self.inputs = self.language_model.inputs(ids.codes, self.item_vectors)
+        self.inputs = self.language_model.inputs(ids.codes, self._read_vectors)
         self._search = BeamSearch(
             core, self.language_model.vocabulary, self.trie, self.settings.search, self.inputs
         )
@@ -195,6 +196,12 @@ class FittedRecommender:
             weights = weights_of(self.settings)
             shares.append(join(parts, [weights[part.name] or 0.0 for part in self.components]))
         return shares
+
+    @property
+    def _read_vectors(self) -> NDArray[np.float16] | None:
+        """What the language model reads of the items beside their codes, `(N, D)`; None if nothing."""
+        learned = self.settings.language_model.item_vectors == "text_model"
+        return self.text_model.vectors if learned and self.text_model else self.item_vectors
 
     def _prompts(self, histories: Histories) -> list[NDArray[np.int64]]:
         """LM tokens in front of the item to generate, one sequence a history."""

@@ -28,6 +28,7 @@ from genrec.language_model import LanguageModel
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.memory import MemorySettings
 from genrec.recommender.settings import FitSettings
+from genrec.recommender.text_model.model import TextModel
 from genrec.semantic_ids.base import ItemTokenizer
 from genrec.semantic_ids.quality import lost_variance
 from genrec.semantic_ids.semantic_ids import SemanticIds
@@ -114,8 +115,10 @@ def transfer(
         metrics={},
         data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
         likeness=None,
-        text_model=None,
-        item_vectors=recommender.language_model.read_of(found),
+        text_model=_text_model(recommender, catalog),
+        item_vectors=None
+        if recommender.item_vectors is None
+        else recommender.language_model.read_of(found),
     )
     log.info(
         "%s items have semantic IDs, %s of them moved to free codes",
@@ -134,6 +137,14 @@ def _require_pointer(recommender: FittedRecommender, settings: TransferSettings)
             f"this recommender's language model has no pointer to weigh: leave {given[0]} out, or fit "
             "several catalogs together, or one with language_model.pointer=true"
         )
+
+
+def _text_model(recommender: FittedRecommender, catalog: Catalog) -> TextModel | None:
+    """The text model for the new catalog, by the words that it knows, if the language model reads it."""
+    known = recommender.text_model
+    if known is None or recommender.settings.language_model.item_vectors != "text_model":
+        return None
+    return known.reduced(np.empty(0, np.int64)).grown(catalog.texts(recommender.settings.template))
 
 
 def _language_model(

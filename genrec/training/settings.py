@@ -14,7 +14,7 @@ __all__ = ["JointSettings", "TrainingSettings"]
 class TrainingSettings(Settings):
     """How long and how fast to train."""
 
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(12, ge=1)
     """Passes over the log."""
     min_steps: int = Field(1000, ge=1)
     """A small log is passed over more often, until this many optimizer steps."""

@@ -50,7 +50,8 @@ def test_nothing_is_trained_and_the_first_recommender_stays(recommender, other):
 def test_a_catalog_transferred_to_itself_has_the_codes_that_its_texts_get(recommender):
     """Without behaviour in the vectors, that is the codes of the fit."""
     settings = recommender.settings.replace(
-        collaborative=recommender.settings.collaborative.replace(weight=0.0)
+        collaborative=recommender.settings.collaborative.replace(weight=0.0),
+        language_model=recommender.settings.language_model.replace(item_vectors="none"),
     )
     fitted = GenerativeRecommender.fit(
         recommender.catalog,

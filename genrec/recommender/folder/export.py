@@ -54,7 +54,7 @@ def _export(folder: Path, out: Path, base: str | None) -> None:
     if language_model.item_projection is not None:
         raise InputError(
             "this language model reads items' vectors beside their codes, which Transformers and vLLM know "
-            "nothing of: fit it with language_model.item_vectors=false to export it"
+            "nothing of: fit it with language_model.item_vectors=none to export it"
         )
     if language_model.pointer is not None:
         raise InputError(

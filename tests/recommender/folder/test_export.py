@@ -26,6 +26,7 @@ def tuned(shop, quick_settings, tmp_path_factory):
     base = save_tiny_pretrained(folder / "base", "qwen3-untied")
     training = quick_settings["training"] | {"max_steps": 10}
     values = {"language_model": {"backbone": str(base)}, "training": training}
+    values["text_model"] = {"weight": 0.0}
     settings = FitSettings.model_validate(quick_settings | values)
     recommender = GenerativeRecommender.fit(shop.catalog, shop.log, settings)
     recommender.save_pretrained(folder / "recommender")
@@ -121,8 +122,15 @@ def test_the_program_in_the_readme_recommends(tuned, exported):
     assert len(set(done.stdout.splitlines())) == 10
 
 
-def test_the_compact_model_is_exported_too(command, recommender_folder, recommender, tmp_path):
-    answer = command("export", recommender_folder, "--out", tmp_path / "model")
+def test_the_compact_model_is_exported_too(command, shop, quick_settings, tmp_path):
+    """One that reads codes alone; by default it reads what the text model learned, too."""
+    plain = {"item_vectors": "none"} | quick_settings["language_model"]
+    short = quick_settings["training"] | {"max_steps": 10}
+    values = quick_settings | {"language_model": plain, "training": short}
+    settings = FitSettings.model_validate(values)
+    recommender = GenerativeRecommender.fit(shop.catalog, shop.log, settings)
+    recommender.save_pretrained(tmp_path / "plain")
+    answer = command("export", tmp_path / "plain", "--out", tmp_path / "model")
     assert (answer.status, answer.out) == (0, "")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     batch = torch.tensor([recommender.language_model.prefix])

@@ -135,7 +135,7 @@ def choose_weights(
 
     Returns:
         The recommender with these weights, and the validation ndcg@10 of the mixture, of the language model
-        alone, and of each component alone.
+        alone, of each component alone, and of the best mixture without a language model.
     """
     whole = recommender.settings
     stated = weights_of(whole)
@@ -145,38 +145,64 @@ def choose_weights(
     before = None if prior is None else _filled(stated, weights_of(prior))
     if not len(cases):
         return recommender.changed(settings=with_weights(whole, before or _filled(stated, {}))), {}
-    if whole.memory.text_weight != 0 and recommender.likeness is None:
-        likeness = compare_texts(recommender.catalog.texts(whole.template), whole.memory)
-        recommender = recommender.changed(likeness=likeness)
-    wanted = [kind for kind in KINDS if stated[kind.name] != 0]
-    made = {kind.name: kind.make(recommender) for kind in wanted if _can_be(recommender, kind.name)}
-    parts = {
-        name: component.scores(cases.histories)
-        for name, component in made.items()
-        if component is not None
-    }
+    recommender = _compared(recommender)
+    parts = _expected(recommender, cases, stated)
     weighing = Weighing.of(
         recommender.expected(cases.histories), parts, cases, recommender.exclude_seen
     )
     asked = {name: weight for name, weight in stated.items() if name in parts or weight is not None}
     best = weighing.best(asked, before)
-    found = weighing.ndcg(best)
-    tried = {"mixture": found, "language_model": weighing.ndcg({})}
-    tried |= {name: weighing.ndcg({name: 1.0}) for name in parts}
+    tried = _tried(weighing, best)
     log.info(
         "weights in the mixture: language model %.2f, %s; validation ndcg@10 %s",
         1 - sum(best.values()),
         ", ".join(f"{kind.title} {best.get(kind.name, 0.0):.2f}" for kind in KINDS),
-        ", ".join(f"{name} {value.mean():.4f}" for name, value in tried.items()),
+        ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in tried.items()),
     )
     weights = {kind.name: best.get(kind.name, stated[kind.name] or 0.0) for kind in KINDS}
-    weighted = recommender.changed(settings=with_weights(whole, weights))
-    return weighted, {name: round(float(value.mean()), 6) for name, value in tried.items()}
+    return recommender.changed(settings=with_weights(whole, weights)), tried
 
 
-def _can_be(recommender: AnyRecommender, name: str) -> bool:
-    """Whether a component can be made: texts that were not compared are too many, or hold no word."""
-    return name != "texts" or recommender.likeness is not None
+def _compared(recommender: AnyRecommender) -> AnyRecommender:
+    """The recommender with the likeness of its texts, if that may have weight."""
+    settings, catalog = recommender.settings, recommender.catalog
+    stated = settings.memory.text_weight
+    if stated == 0 or recommender.likeness is not None:
+        return recommender
+    if stated is None and len(catalog) > settings.memory.text_items:
+        log.warning(
+            "texts of %s items are not compared, since time grows with the square (memory.text_items is %s): "
+            "their likeness has no weight",
+            f"{len(catalog):,}",
+            f"{settings.memory.text_items:,}",
+        )
+        return recommender
+    likeness = compare_texts(catalog.texts(settings.template), settings.memory)
+    return recommender.changed(likeness=likeness)
+
+
+def _expected(
+    recommender: AnyRecommender, cases: Cases, stated: Mapping[str, float | None]
+) -> dict[str, csr_matrix]:
+    """What each component that may have weight expects of C cases, `(C, N)`."""
+    found = {}
+    for kind in KINDS:
+        # Texts that were not compared are too many, or hold no word.
+        unknown = kind.name == "texts" and recommender.likeness is None
+        component = None if unknown or stated[kind.name] == 0 else kind.make(recommender)
+        if component is not None:
+            found[kind.name] = component.scores(cases.histories)
+    return found
+
+
+def _tried(weighing: Weighing, best: Mapping[str, float]) -> dict[str, float]:
+    """The ndcg of the mixture, of each part alone, and of the best mixture without a language model."""
+    found = {"mixture": best, "language_model": {}}
+    found |= {name: {name: 1.0} for name in weighing.names}
+    if weighing.names:
+        open_ones: dict[str, float | None] = dict.fromkeys(weighing.names)
+        found["without_language_model"] = weighing.best(open_ones, language_model=False)
+    return {name: round(float(weighing.ndcg(weights).mean()), 6) for name, weights in found.items()}
 
 
 def _filled(
@@ -296,7 +322,9 @@ class Weighing:
         drawn = _draws(found.shape[1])
         winners = (found @ drawn.T).argmax(axis=0)  # (G, C) @ (C, draws): the first of equally good
         mean = tried[winners].mean(axis=0)
-        mean = np.where(mean < _LEAST_SHARE, 0.0, mean).round(3)
+        mean = np.floor(np.where(mean < _LEAST_SHARE, 0.0, mean) * 1000 + 1e-6) / 1000
+        if not language_model:
+            mean[mean.argmax()] += left - mean.sum()
         chosen = fixed | dict(zip(free, mean.tolist(), strict=True))
         if prior is None:
             return chosen

@@ -187,7 +187,8 @@ def test_what_was_tried_is_what_the_recommender_then_ranks(recommender):
         return METRICS["ndcg"](rank_of_target(found, cases.targets), 10).mean()
 
     assert None not in weights_of(weighted.settings).values()
-    assert tried.keys() == {"mixture", "language_model", *nothing_said}
+    assert tried.keys() == {"mixture", "language_model", "without_language_model", *nothing_said}
+    assert tried["without_language_model"] >= max(tried[name] for name in nothing_said) - 0.01
     assert tried["mixture"] == pytest.approx(reached(weighted), abs=1e-6)
     assert tried["language_model"] == pytest.approx(reached(weighted.alone()), abs=1e-6)
     assert tried["mixture"] > tried["language_model"]

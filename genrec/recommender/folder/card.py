@@ -264,7 +264,25 @@ def _mixture(facts: CardFacts) -> str:
     unchosen = "as in the recommender that it was made from" if before else "as set"
     tried = facts.metrics.get("components") or facts.metrics.get("memory")
     chosen = "chosen on validation" if tried else unchosen
-    return f"{said}; {chosen}"
+    return f"{said}; {chosen}{_without_language_model(tried or {})}{_not_compared(facts)}"
+
+
+def _without_language_model(tried: Mapping[str, float]) -> str:
+    """What the language model adds there, as far as that was measured."""
+    if not {"mixture", "without_language_model"} <= tried.keys():
+        return ""
+    whole, without = _fraction(tried["mixture"]), _fraction(tried["without_language_model"])
+    return f", where its ndcg@10 is {whole}, and {without} at best without the language model"
+
+
+def _not_compared(facts: CardFacts) -> str:
+    """Why likeness of texts has no weight, if the catalog is too large for it."""
+    memory, items = facts.settings.memory, facts.data["items"]["rows"]
+    if memory.text_weight or items <= memory.text_items:
+        return ""
+    return (
+        f"; texts of more than {memory.text_items:,} items are not compared (`memory.text_items`)"
+    )
 
 
 def _seen(facts: CardFacts) -> str:

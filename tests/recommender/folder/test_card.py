@@ -344,3 +344,24 @@ def test_the_folder_of_an_adapter_has_one_too(shop, quick_settings, tmp_path):
     said = card_of(tmp_path / "saved")
     assert "adapter (LoRA of rank 2), which needs its base `base`" in said["How it was made"]
     assert str(tmp_path) not in (tmp_path / "saved" / CARD).read_text(encoding="utf-8")
+
+
+def test_it_says_what_the_language_model_adds():
+    tried = {"mixture": 0.0947, "language_model": 0.08, "without_language_model": 0.0925}
+    said = sections(model_card(facts(metrics=METRICS | {"components": tried})))
+    assert (
+        "chosen on validation, where its ndcg@10 is 0.0947, and 0.0925 at best without the language model"
+        in said["How it was made"].replace("\n", " ")
+    )
+
+
+def test_it_says_that_texts_of_a_large_catalog_were_not_compared():
+    def made(items, weight):
+        settings = FitSettings(memory={"weight": 0.3, "text_weight": weight, "text_items": 4000})
+        data = DATA | {"items": DATA["items"] | {"rows": items}}
+        return sections(model_card(facts(settings=settings, data=data)))["How it was made"]
+
+    words = "texts of more than 4,000 items are not compared"
+    assert words in made(4001, 0.0)
+    assert words not in made(4000, 0.0)
+    assert words not in made(4001, 0.1), "stated, they are"

@@ -1,13 +1,13 @@
 """Explanation of a recommendation: the items of the history without which its score would fall most.
 
 Every recommended item is scored once more under the history less each of its items in turn, by the very
-model, memory and query that answered; what the score changes by is the reason. Nothing is approximated, and
+mixture and query that answered; what the score changes by is the reason. Nothing is approximated, and
 nothing is read off attention. One item is taken away at a time: two that say the same thing stand in for each
 other, and neither is then a reason. (Tran et al. 2021, "Counterfactual Explanations for Neural Recommenders",
 look for whole sets, which change the recommendation itself.)
 
 * To take an item away is to take away every occurrence of it. What is older then moves up into what the
-  language model reads (`training.max_items`) and what the memory reads.
+  language model reads (`training.max_items`) and what other components read.
 * An item that neither of them reads is never a reason, however long the history is.
 * What may be recommended stays what it was: an item taken away is still one that was seen.
 * Items are scored exactly, whether or not a search would have found them.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Basis", "Likelihood", "QuerySettings", "QueryWords", "clean_query"]
 
 Basis = Literal["model", "model and query", "query and popularity", "popularity"]
-"""What a recommendation came from: the language model with its memory, the query's words, what sells."""
+"""What a recommendation came from: the mixture, the query's words, what sells."""
 
 MOST_CHARS = 1000
 """Longest query."""

@@ -46,7 +46,7 @@ class Recommendation:
         title: for reading.
         score: log-probability of the item given history and query, under `search.normalization` and mixed
             with that of every component that has weight; at most 0.
-        basis: what the item came from: the model (language model and memory), the query, what sells.
+        basis: what the item came from: the model (the whole mixture), the query, what sells.
         reasons: items of the history that raise the score, the strongest first; None where none were
             asked for.
     """

@@ -190,7 +190,7 @@ def _settings(
     settings: TransferSettings,
     known: bool,
 ) -> FitSettings:
-    """Those of the fit, with mixture weights of pointer and memory that suit the new catalog."""
+    """Those of the fit, with mixture weights that suit the new catalog."""
     fitted = recommender.settings
     pointer, text = _mixture_weights(recommender, known)
     pointer = pointer if settings.pointer_weight is None else settings.pointer_weight

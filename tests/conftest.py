@@ -197,7 +197,11 @@ def quick_settings() -> dict[str, Any]:
     return {
         "encoder": {"dimension": 32},
         "collaborative": {"dimension": 16},
-        "language_model": {"compact": {"width": 16, "layers": 1, "heads": 2}},
+        # A plain model, which can be exported; tests/recommender/test_item_vectors.py has the default.
+        "language_model": {
+            "compact": {"width": 16, "layers": 1, "heads": 2},
+            "item_vectors": "none",
+        },
         "training": short,
         "text_model": {"shape": {"width": 32, "layers": 1, "heads": 2}, "training": short},
         "validation_users": 100,

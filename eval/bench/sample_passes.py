@@ -141,7 +141,12 @@ def fresh_model(recommender: GenerativeRecommender, seed: int) -> GenerativeReco
 
     alone = recommender.alone()
     settings, ids = alone.settings, alone.semantic_ids
-    vectors = alone.vectorizer.vectors(alone.catalog, settings)
+    learned = settings.language_model.item_vectors == "text_model"
+    vectors = (
+        alone.text_model.vectors.astype(np.float32)
+        if learned and alone.text_model
+        else alone.vectorizer.vectors(alone.catalog, settings)
+    )
     anew = LanguageModel.create(
         settings.language_model,
         ids.codes,
@@ -150,7 +155,7 @@ def fresh_model(recommender: GenerativeRecommender, seed: int) -> GenerativeReco
         max_items=settings.training.max_items,
         seed=seed,
     )
-    read = anew.read_of(vectors)
+    read = None if learned else anew.read_of(vectors)
     return alone.changed(
         language_model=anew,
         item_vectors=read,

@@ -19,6 +19,7 @@ def chosen(quick_settings):
     values = quick_settings | {
         "language_model": quick_settings["language_model"] | {"item_attention": "bidirectional"},
         "memory": {"weight": 0.0, "text_weight": 0.0},
+        "text_model": {"weight": 0.0},
     }
     return FitSettings.model_validate(values)
 

@@ -93,8 +93,11 @@ def test_it_is_no_plain_model_to_export(folder, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def learned(recommender):
+def learned(shop, quick_settings):
     """By default a compact model reads the vectors that the text model learned."""
+    by_default = quick_settings["language_model"] | {"item_vectors": "auto"}
+    settings = FitSettings.model_validate(quick_settings | {"language_model": by_default})
+    recommender = GenerativeRecommender.fit(shop.catalog, shop.log, settings)
     assert recommender.settings.language_model.item_vectors == "text_model"
     assert recommender.item_vectors is None
     return recommender

@@ -44,6 +44,8 @@ def writer(shop, quick_settings, base):
             "item-to-id": 0.1,
             "preference": 0.1,
         },
+        "memory": {"weight": 0.3, "text_weight": 0.2},
+        "text_model": {"weight": 0.0},
         "training": {"max_steps": 30, "learning_rate": 0.01, "validations": 1, "text_weight": 1},
     }
     return GenerativeRecommender.fit(

@@ -23,6 +23,7 @@ from genrec.training.sharding import shard
 from genrec.training.sources import Part
 
 WORDS = [
+    "fit.text_model.weight=0",
     "data.shop.items=60",
     "data.shop.users=120",
     "fit.encoder.dimension=16",

@@ -49,7 +49,7 @@ class TextNetwork(nn.Module):
             )
         self.enter, self.leave = nn.LayerNorm(shape.width), nn.LayerNorm(shape.width)
         self.dropout = nn.Dropout(shape.dropout)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / _TEMPERATURE)))
+        self.log_scale = nn.Parameter(torch.full((1,), math.log(1 / _TEMPERATURE)))
 
     @property
     def max_items(self) -> int:

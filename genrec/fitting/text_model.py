@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from genrec.common.errors import ConfigError
 from genrec.common.progress import training_bar
 from genrec.data.catalog import Catalog
 from genrec.data.histories import Cases, Histories, Split
@@ -25,6 +26,7 @@ from genrec.recommender.text_model.model import NAMED, TextModel
 from genrec.recommender.text_model.network import TextNetwork
 from genrec.recommender.text_model.words import KnownWords, WordBags
 from genrec.training import train
+from genrec.training.sharding import wants_shards
 
 __all__ = ["TextModelLoss", "TextTeacher", "fit_text_model"]
 
@@ -50,7 +52,15 @@ def fit_text_model(
         split: histories to learn from, and validation cases.
         settings: of the fit.
         work: where the same fit goes on where it was interrupted.
+
+    Raises:
+        ConfigError: parameters are to be in pieces (FSDP), which this small model's are not.
     """
+    if wants_shards():
+        raise ConfigError(
+            "the text model cannot be trained with --use_fsdp: set text_model.weight=0, or launch with "
+            "--multi_gpu"
+        )
     own = settings.text_model
     known, loss = _untrained(catalog, split.train, settings)
     loss.to(settings.torch_device())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, SyntheticShop
-from genrec.common.errors import InputError
+from genrec.common.errors import ConfigError, InputError
 from genrec.data import generate
 from genrec.data.histories import Cases, Histories, Split
 from genrec.fitting import text_model as module
@@ -332,3 +332,11 @@ def test_no_weight_trains_none(tiny, quick_settings, weight, trained):
     assert (fitted.text_model is not None) == trained
     assert ("text_model" in fitted.metrics["seconds"]) == trained
     assert fitted.settings.text_model.weight == weight
+
+
+def test_in_pieces_it_is_refused_with_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "wants_shards", lambda: True)
+    with pytest.raises(ConfigError, match=r"set text_model\.weight=0, or launch"):
+        fit_text_model(
+            planted_catalog([0, 1]), split_of([[0, 1]]), planted_settings(), WorkFolder(tmp_path)
+        )

@@ -205,6 +205,7 @@ def quick_settings() -> dict[str, Any]:
         "training": short,
         "text_model": {"shape": {"width": 32, "layers": 1, "heads": 2}, "training": short},
         "validation_users": 100,
+        "mixture_users": 100,
         "search": {"beams": 10},
     }
 

@@ -1,8 +1,9 @@
 """Ablation: what each part of a recommender brings, alone and by what the whole is worth without it.
 
 Parts are what the language model expects (its codes, and its pointer where that has weight) and every
-component that has weight in the mixture. Where one is left out, the others' weights are chosen anew on the
-validation cases, in the way that a fit chooses them: a whole that lost a part, not one that was never told.
+component that has weight in the mixture; the reranker, which reads them all, has a row without it. Where a
+part is left out, the others' weights are chosen and the reranker is fitted anew on the validation cases, in
+the way that a fit does it: a whole that lost a part, not one that was never told.
 Each part reads each case once, and all rows are mixed from what it said.
 """
 
@@ -19,11 +20,13 @@ from genrec.data.histories import Histories
 from genrec.evaluation.paired import Difference, paired_differences
 from genrec.evaluation.ranking import Ranker, Ranking, chunks
 from genrec.evaluation.selection import pairs
-from genrec.fitting.weights import Weighing
+from genrec.fitting.reranking import fit_reranker
+from genrec.fitting.weighing import Weighing
 from genrec.language_model.pointing import NAMED
 from genrec.recommender.components import KINDS, weights_of
 from genrec.recommender.measure import judge_of
-from genrec.recommender.mixture import Share, join, mix
+from genrec.recommender.mixture import Share, join, mix, named_by
+from genrec.recommender.reranker import DEPTH, Reranker
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -98,7 +101,7 @@ def measure_components(
     """
     judge = judge_of(recommender) if judge is None else judge
     told = _Told(recommender, judge)
-    rows = [_whole(told), *_alone(told), *_without(told)]
+    rows = [_whole(told), *_alone(told), *_without(told), *_not_reranked(told)]
     if network is not None:
         place = f"{network.name} in the language model's place"
         rows.append(told.weighed(place, list(told.components), _in_place(network, told)))
@@ -125,9 +128,10 @@ class _Told:
         self.name, self.pointing = recommender.name, recommender.pointing
         self.components = {part.name: part for part in recommender.components}
         self.widest, self.n_items = settings.search.widest, len(judge.catalog)
+        self.reranker, self.seed = recommender.reranking, settings.seed
         weights = weights_of(settings)
         self.weights = {name: weights[name] or 0.0 for name in self.components}
-        self.valid = judge.parts.valid.draw(settings.validation_users, settings.seed)
+        self.valid = judge.parts.valid.draw(settings.mixture_users, settings.seed)
         self._codes = recommender.codes_alone()
         self._histories: Histories | None = None
         self._found: dict[str, Any] = {}
@@ -166,7 +170,7 @@ class _Told:
 
     def weighed(self, name: str, parts: list[str], model: Model | None) -> _Mixed:
         """A row of these parts, with the weights under which the validation cases fare best."""
-        weights = {}
+        weights, reranker = {}, None
         if parts:
             histories = self.valid.histories
             ranked = Ranking.empty(len(self.valid), 1)
@@ -175,7 +179,8 @@ class _Told:
             scores = {part: self.scores(part, histories, self.width) for part in parts}
             weighing = Weighing.of(ranked, scores, self.valid, self.exclude_seen)
             weights = weighing.best(dict.fromkeys(parts), language_model=model is not None)
-        return _Mixed(name, self, model, weights, rechosen=True)
+            reranker = fit_reranker(weighing, weights, self.seed)[0]
+        return _Mixed(name, self, model, weights, reranker, rechosen=True)
 
     def _once(self, histories: Histories, k: int, name: str, make: Callable[[], T]) -> T:
         if k > self.width:
@@ -196,13 +201,15 @@ class _Mixed:
         name: for tables. told: what the parts expect.
         model: what stands in the language model's place; None for nothing.
         weights: of the components; the rest to 1 is the model's.
-        rechosen: whether the whole had other weights.
+        reranker: of this mixture; None where there is none.
+        rechosen: whether the whole had other weights, or another reranker.
     """
 
     name: str
     told: _Told
     model: Model | None
     weights: Mapping[str, float]
+    reranker: Reranker | None = None
     rechosen: bool = False
     log_probabilities: ClassVar[bool] = True
 
@@ -224,11 +231,23 @@ class _Mixed:
         share = join(parts, list(weights.values()))
         if self.model is None:
             share = Share(share.distribution, np.ones(len(histories)))
-        return mix(model, share, k, deny=list(histories) if exclude_seen else None)
+        deny = list(histories) if exclude_seen else None
+        if self.reranker is None:
+            return mix(model, share, k, deny=deny)
+        mixed = mix(model, share, max(k, DEPTH), deny=deny)
+        known = named_by(model, self.told.n_items)
+        return self.reranker.rank(mixed, known, dict(zip(weights, parts, strict=True)), k)
 
 
 def _whole(told: _Told) -> _Mixed:
-    return _Mixed(told.name, told, told.model, told.weights)
+    return _Mixed(told.name, told, told.model, told.weights, told.reranker)
+
+
+def _not_reranked(told: _Told) -> list[_Mixed]:
+    """The mixture as it is, where it has a reranker."""
+    if told.reranker is None:
+        return []
+    return [_Mixed("without the reranker", told, told.model, told.weights, rechosen=True)]
 
 
 def _alone(told: _Told) -> list[_Mixed]:

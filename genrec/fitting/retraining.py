@@ -26,12 +26,8 @@ from genrec.evaluation.metrics import METRICS
 from genrec.evaluation.ties import expected
 from genrec.fitting.repeats import repeated_share
 from genrec.fitting.steps import measure_validation, training_metrics
-from genrec.fitting.weights import (
-    UNCHOSEN,
-    choose_mixture_weights,
-    choose_pointer_weight,
-    clearly_better,
-)
+from genrec.fitting.weighing import clearly_better
+from genrec.fitting.weights import UNCHOSEN, choose_mixture_weights, choose_pointer_weight
 from genrec.fitting.work_folder import WorkFolder
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.folder.whole import save_folder

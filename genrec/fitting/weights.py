@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,8 +12,9 @@ from numpy.typing import NDArray
 from genrec.data.histories import Cases, Split
 from genrec.evaluation.metrics import METRICS, rank_of_target
 from genrec.evaluation.ranking import Ranking
-from genrec.evaluation.selection import pairs
 from genrec.fitting.repeats import choose_seen
+from genrec.fitting.reranking import fit_reranker
+from genrec.fitting.weighing import Weighing, clearly_better
 from genrec.recommender.components import KINDS, weights_of, with_weights
 from genrec.recommender.fitted_recommender import AnyRecommender
 from genrec.recommender.memory import compare_texts
@@ -28,27 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNCHOSEN",
-    "Weighing",
     "best_weight",
     "choose_mixture_weights",
     "choose_pointer_weight",
-    "clearly_better",
 ]
 
 log = logging.getLogger(__name__)
 
 POINTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """What `choose_pointer_weight` tries."""
-_STEPS = 10
-"""Weights of components are tried in steps of a tenth."""
-_DRAWS = 200
-"""Draws of the validation cases whose best weights are averaged."""
 UNCHOSEN = 0.5
 """What the pointer weighs where nothing can be tried."""
-_ERRORS = 2
-"""Standard errors that make a difference."""
-_LEAST_SHARE = 0.005
-"""A weight below it is none."""
 W = TypeVar("W")
 
 
@@ -134,12 +122,13 @@ def choose_weights(
     """Choose what the components weigh beside the language model, unless the settings say it.
 
     Returns:
-        The recommender with these weights, and the validation ndcg@10 of the mixture, of the language model
-        alone, of each component alone, and of the best mixture without a language model.
+        The recommender with these weights and a reranker where that is clearly better, and the validation
+        ndcg@10 of the mixture, of the language model alone, of each component alone, of the best mixture
+        without a language model, and of the reranker where one was tried.
     """
     whole = recommender.settings
     stated = weights_of(whole)
-    cases = split.valid.draw(whole.validation_users, whole.seed)
+    cases = split.valid.draw(whole.mixture_users, whole.seed)
     if None not in stated.values():
         return recommender, {}
     before = None if prior is None else _filled(stated, weights_of(prior))
@@ -152,15 +141,17 @@ def choose_weights(
     )
     asked = {name: weight for name, weight in stated.items() if name in parts or weight is not None}
     best = weighing.best(asked, before)
-    tried = _tried(weighing, best)
+    weights = {kind.name: best.get(kind.name, stated[kind.name] or 0.0) for kind in KINDS}
+    reranker, reranked = fit_reranker(weighing, weights, whole.seed)
+    tried = _tried(weighing, best) | reranked
     log.info(
         "weights in the mixture: language model %.2f, %s; validation ndcg@10 %s",
         1 - sum(best.values()),
         ", ".join(f"{kind.title} {best.get(kind.name, 0.0):.2f}" for kind in KINDS),
         ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in tried.items()),
     )
-    weights = {kind.name: best.get(kind.name, stated[kind.name] or 0.0) for kind in KINDS}
-    return recommender.changed(settings=with_weights(whole, weights)), tried
+    settings = with_weights(whole, weights)
+    return recommender.changed(settings=settings, reranker=reranker), tried
 
 
 def _compared(recommender: AnyRecommender) -> AnyRecommender:
@@ -215,133 +206,6 @@ def _filled(
     return {name: free[name] * scale if w is None else w for name, w in stated.items()}
 
 
-@dataclass(frozen=True)
-class Weighing:
-    """The same cases under any weights: what each component gives the target and its rivals.
-
-    An entry is an item that some component names for a case. Rows stand one behind the other.
-
-    Attributes:
-        names: of the components, in the order of `probabilities`; the language model is the last column.
-        probabilities: `(E, K + 1)` of each entry, seen items left out where they may not be recommended. In
-            a row where a component knows nothing, it says what the language model does.
-        starts: `(C + 1,)` where the entries of each case begin, and where the last one ends.
-        targets: `(C,)` entry of the target, -1 where nobody names it.
-        k: cut-off.
-    """
-
-    names: tuple[str, ...]
-    probabilities: NDArray[np.float64]
-    starts: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    k: int = 10
-
-    @classmethod
-    def of(
-        cls,
-        model: Ranking,
-        parts: Mapping[str, csr_matrix],
-        cases: Cases,
-        exclude_seen: bool,
-    ) -> Weighing:
-        """Put what the language model ranks beside what the components expect, `(C, N)` each."""
-        shape = (len(cases), next((part.shape[1] for part in parts.values()), _items(model)))
-        named = model.items >= 0
-        row, item = np.nonzero(named)[0], model.items[named].astype(np.int64)
-        columns = [part.tocoo() for part in parts.values()]
-        keys = [c.row.astype(np.int64) * shape[1] + c.col for c in columns]
-        keys.append(row * shape[1] + item)
-        values = [c.data for c in columns]
-        values.append(np.exp(model.scores[named].astype(np.float64)))
-        entries = np.unique(np.concatenate(keys))
-        if exclude_seen:
-            entries = entries[~np.isin(entries, pairs(cases.histories, shape[1]))]
-        table = np.zeros((len(entries), len(keys)))
-        for place, (key, value) in enumerate(zip(keys, values, strict=True)):
-            where = np.searchsorted(entries, key)
-            where[where == len(entries)] = 0
-            kept = entries[where] == key if len(entries) else np.zeros(len(key), np.bool_)
-            table[where[kept], place] = value[kept]
-        case = entries // shape[1]
-        for place, part in enumerate(parts.values()):
-            empty = (np.diff(part.indptr) == 0)[case]
-            table[empty, place] = table[empty, -1]
-        wanted = np.arange(len(cases)) * shape[1] + cases.targets
-        found = np.searchsorted(entries, wanted)
-        there = found < len(entries)
-        there[there] = entries[found[there]] == wanted[there]
-        starts = np.searchsorted(case, np.arange(len(cases) + 1))
-        return cls(tuple(parts), table, starts, np.where(there, found, -1))
-
-    def ndcg(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
-        """The ndcg@k `(C,)` of the mixture; what the weights leave to 1 is the language model's."""
-        vector = np.array([*(weights.get(name, 0.0) for name in self.names), 0.0])
-        vector[-1] = max(0.0, 1 - vector.sum())
-        scores = self.probabilities @ vector  # (E, K + 1) -> (E,)
-        return METRICS["ndcg"](self._ranks(scores), self.k)
-
-    def _ranks(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Rank of each target from 0; a target that has no probability is behind all others."""
-        own = (
-            np.where(self.targets >= 0, scores[self.targets], 0.0) if len(scores) else self.targets
-        )
-        lengths = np.diff(self.starts)
-        better = scores > np.repeat(own, lengths)
-        sums = np.concatenate([[0], np.cumsum(better)])
-        ranks = sums[self.starts[1:]] - sums[self.starts[:-1]]
-        return np.where(own > 0, ranks, np.iinfo(np.int64).max // 2)
-
-    def best(
-        self,
-        stated: Mapping[str, float | None],
-        prior: Mapping[str, float] | None = None,
-        *,
-        language_model: bool = True,
-    ) -> dict[str, float]:
-        """The weights under which the cases fare best, steadied.
-
-        All weights in steps of a tenth are tried, 0 of the language model among them. Which ones are best
-        hangs on the cases that were drawn, so the cases are drawn again and again, with replacement, and the
-        best weights of all draws are averaged (bagging, Breiman 1996).
-
-        Args:
-            stated: component -> its weight, None to choose it.
-            prior: weights that were chosen before, which stay unless others are clearly better.
-            language_model: whether there is one; without it, the weights sum to 1.
-        """
-        free = [name for name, weight in stated.items() if weight is None]
-        fixed = {name: weight for name, weight in stated.items() if weight is not None}
-        if not free:
-            return fixed
-        left = 1 - sum(fixed.values())
-        least = 0 if language_model else _STEPS
-        steps = product(range(_STEPS + 1), repeat=len(free))
-        grid = [step for step in steps if least <= sum(step) <= _STEPS]
-        tried = np.array(sorted(grid, key=lambda step: (sum(step), step))) / _STEPS * left
-        found = np.stack([self.ndcg(fixed | dict(zip(free, row, strict=True))) for row in tried])
-        drawn = _draws(found.shape[1])
-        winners = (found @ drawn.T).argmax(axis=0)  # (G, C) @ (C, draws): the first of equally good
-        mean = tried[winners].mean(axis=0)
-        mean = np.floor(np.where(mean < _LEAST_SHARE, 0.0, mean) * 1000 + 1e-6) / 1000
-        if not language_model:
-            mean[mean.argmax()] += left - mean.sum()
-        chosen = fixed | dict(zip(free, mean.tolist(), strict=True))
-        if prior is None:
-            return chosen
-        before = {name: prior[name] for name in stated}
-        return chosen if clearly_better(self.ndcg(chosen), self.ndcg(before)) else before
-
-
-def _items(model: Ranking) -> int:
-    return int(model.items.max(initial=0)) + 1
-
-
-def _draws(cases: int) -> NDArray[np.float64]:
-    """How often each case is drawn, `(draws, C)`."""
-    generator = np.random.default_rng(0)
-    return generator.multinomial(cases, np.full(cases, 1 / cases), _DRAWS).astype(np.float64)
-
-
 def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) -> W:
     """The weight under which cases fare best on average; of equally good ones the first.
 
@@ -356,14 +220,3 @@ def best_weight(found: Mapping[W, NDArray[np.float64]], prior: W | None = None) 
     if prior is None:
         return best
     return best if clearly_better(found[best], found[prior]) else prior
-
-
-def clearly_better(scores: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    """Whether the same cases fare better by more than two standard errors of their differences, `(C,)` each.
-
-    Of one case nothing is known.
-    """
-    gain = scores - others
-    if len(gain) < 2:
-        return False
-    return bool(gain.mean() > _ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from genrec.recommender.memory import Counts, TextLikeness, compare_texts
-from genrec.recommender.mixture import Component
+from genrec.recommender.mixture import Component, Share, join
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from genrec.recommender.settings import FitSettings
     from genrec.recommender.text_model.model import TextModel
 
-__all__ = ["KINDS", "Fitted", "Kind", "weights_of", "with_weights"]
+__all__ = ["KINDS", "Fitted", "Kind", "joined", "weights_of", "with_weights"]
 
 
 class Fitted(Protocol):
@@ -72,6 +72,12 @@ def with_weights(settings: FitSettings, weights: Mapping[str, float | None]) -> 
             parts.setdefault(kind.part, {})[kind.weight] = weights[kind.name]
     changed = {part: getattr(settings, part).replace(**values) for part, values in parts.items()}
     return settings.replace(**changed)
+
+
+def joined(parts: Mapping[str, csr_matrix], settings: FitSettings) -> list[Share]:
+    """What components say, `(C, N)` each, as one share of the mixture; none where there are none."""
+    weights = weights_of(settings)
+    return [join(list(parts.values()), [weights[name] or 0.0 for name in parts])] if parts else []
 
 
 def _counts(fitted: Fitted) -> Component:

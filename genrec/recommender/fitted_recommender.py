@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -20,11 +20,12 @@ from genrec.language_model import LanguageModel
 from genrec.language_model.likeness import Likeness
 from genrec.language_model.pointing import NAMED, Pointing
 from genrec.recommender.catalog import FittedCatalog
-from genrec.recommender.components import KINDS, weights_of, with_weights
+from genrec.recommender.components import KINDS, joined, weights_of, with_weights
 from genrec.recommender.memory import compare_texts
-from genrec.recommender.mixture import Component, Share, join, mix_in_turn, mixed_scores
+from genrec.recommender.mixture import Component, Share, mix_in_turn, mixed_scores, named_by
 from genrec.recommender.nearest_items import NearestItems
 from genrec.recommender.query import QueryWords
+from genrec.recommender.reranker import DEPTH, Reranker
 from genrec.recommender.settings import FitSettings
 from genrec.recommender.text_model.model import TextModel
 
@@ -81,6 +82,7 @@ class FittedRecommender:
         item_vectors: `(N, D)` of the encoder's that the language model reads beside the codes, or its
             pointer; None where neither does.
         text_model: what learned the items' words; None where there is none.
+        reranker: orders the mixture's best items anew; None where there is none.
         index: the prefix tree of the semantic IDs where it is at hand; else it is built. Kept as `trie`.
     """
 
@@ -97,6 +99,7 @@ class FittedRecommender:
     likeness: csr_matrix | None = None
     item_vectors: NDArray[np.float16] | None = None
     text_model: TextModel | None = None
+    reranker: Reranker | None = None
     index: InitVar[Trie | None] = None
     log_probabilities: ClassVar[bool] = True
     """What scores are, for `genrec.evaluation.Ranker`."""
@@ -136,18 +139,24 @@ class FittedRecommender:
             prompts: LM tokens in front of the items, C of them; None asks for what follows the histories.
             seen: what `exclude_seen` leaves out, C of them, where that is not what the histories hold.
         """
-        shares = self._shares(histories, allow)
+        pointed, reranker = self._pointed(histories, allow), self.reranking
+        parts = {part.name: part.scores(histories, allow) for part in self.components}
+        share = joined(parts, self.settings)
         deny = list(seen or histories) if exclude_seen else None
         widest = max(k, self.settings.search.widest)
-        # What other components lift need not be among the k that the codes expect: then all beams come.
         found = self._search.search(
             self._prompts(histories) if prompts is None else prompts,
-            widest if shares else k,
+            # What others lift need not be among the k that the codes expect: then all beams come.
+            widest if pointed or share else k,
             allow=allow,
             deny=deny,
         )
-        ranking, width = Ranking(*found), widest + NAMED
-        return mix_in_turn(ranking, shares, k, width, allow=allow, deny=deny)
+        mixing = partial(mix_in_turn, width=widest + NAMED, allow=allow, deny=deny)
+        model = mixing(Ranking(*found), pointed, widest + NAMED if share else k)
+        if reranker is None:
+            return mixing(model, share, k)
+        mixed, known = mixing(model, share, max(k, DEPTH)), named_by(model, len(self.catalog))
+        return reranker.rank(mixed, known, parts, k)
 
     def score(
         self,
@@ -156,10 +165,14 @@ class FittedRecommender:
         prompts: list[NDArray[np.int64]] | None = None,
     ) -> NDArray[np.floating]:
         """Score given items `(C, k)` as `rank` scores those that it finds: exactly, `(C, k)`."""
-        scores: NDArray[np.floating] = self._search.score(
-            self._prompts(histories) if prompts is None else prompts, items
-        )
-        for share in self._shares(histories, of=items):
+        prompts = self._prompts(histories) if prompts is None else prompts
+        scores = self._search.score(prompts, items).astype(np.float64)
+        for share in self._pointed(histories, of=items):
+            scores = mixed_scores(scores, items, share)
+        parts = {part.name: part.scores_of(histories, items) for part in self.components}
+        if (reranker := self.reranking) is not None:
+            return reranker.scores(reranker.said(items, np.exp(scores), parts))
+        for share in joined(parts, self.settings):
             scores = mixed_scores(scores, items, share)
         return scores
 
@@ -168,34 +181,22 @@ class FittedRecommender:
         deny = list(histories) if self.exclude_seen else None
         widest = self.settings.search.widest
         found = Ranking(*self._search.search(self._prompts(histories), widest, deny=deny))
-        shares, width = self.alone()._shares(histories), widest + NAMED
-        return mix_in_turn(found, shares, width, width, deny=deny)
+        pointed, width = self._pointed(histories), widest + NAMED
+        return mix_in_turn(found, pointed, width, width, deny=deny)
 
-    def _shares(
+    def _pointed(
         self,
         histories: Histories,
         allow: NDArray[np.int32] | None = None,
         of: NDArray[np.int32] | None = None,
     ) -> list[Share]:
-        """What is mixed in turn with what the codes say: about all items, the allowed, or `(C, k)` given."""
-        shares = []
-        if (pointing := self.pointing) is not None:
-            pointed = (
-                pointing.probabilities(histories, allow)
-                if of is None
-                else pointing.of_items(histories, of)
-            )
-            shares.append(Share(pointed, np.full(len(histories), pointing.weight)))
-        if self.components:
-            parts = [
-                component.scores(histories, allow)
-                if of is None
-                else component.scores_of(histories, of)
-                for component in self.components
-            ]
-            weights = weights_of(self.settings)
-            shares.append(join(parts, [weights[part.name] or 0.0 for part in self.components]))
-        return shares
+        """What the pointer says, if it has weight: of all items, the allowed, or `(C, k)` given."""
+        if (pointing := self.pointing) is None:
+            return []
+        weight = np.full(len(histories), pointing.weight)
+        if of is not None:
+            return [Share(pointing.of_items(histories, of), weight)]
+        return [Share(pointing.probabilities(histories, allow), weight)]
 
     @property
     def _read_vectors(self) -> NDArray[np.float16] | None:
@@ -267,6 +268,12 @@ class FittedRecommender:
         weights = weights_of(self.settings)
         made = (kind.make(self) for kind in KINDS if weights[kind.name])
         return tuple(component for component in made if component is not None)
+
+    @property
+    def reranking(self) -> Reranker | None:
+        """The reranker, if there is one of this mixture: of other weights it knows nothing."""
+        found = self.reranker
+        return found if found and found.weights == weights_of(self.settings) else None
 
     @cached_property
     def query_words(self) -> QueryWords:

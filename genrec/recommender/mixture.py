@@ -22,7 +22,17 @@ from genrec.evaluation.selection import pairs, top_k_sparse
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Component", "Share", "join", "mix", "mix_in_turn", "mixed_scores", "scaled"]
+__all__ = [
+    "Component",
+    "Share",
+    "join",
+    "mix",
+    "mix_in_turn",
+    "mixed_scores",
+    "named_by",
+    "probabilities_of",
+    "scaled",
+]
 
 
 _LEAST = 1e-300
@@ -109,19 +119,29 @@ def mix(
     Returns:
         `(C, k)`, scored by log-probability of the mixture.
     """
-    from scipy.sparse import csr_matrix
-
     weight, other = share.effective_weight, share.distribution
-    named = model.items >= 0
-    rows = np.nonzero(named)[0]
-    likely = np.exp(model.scores[named].astype(np.float64))
-    entries = (np.maximum(likely, _LEAST), (rows, model.items[named]))
-    own = csr_matrix(entries, shape=other.shape)  # (C, M) ranked -> (C, N) sparse
+    own = named_by(model, other.shape[1])  # (C, M) ranked -> (C, N) sparse
     mixture = (scaled(own, 1 - weight) + scaled(_passing(other, allow, deny), weight)).tocsr()
     # (C, N) sparse: only what one of both names. Logarithms are ranked: as float32, small probabilities would
     # be one.
     mixture.data = np.log(np.maximum(mixture.data, _LEAST))
     return top_k_sparse(mixture, k)
+
+
+def named_by(model: Ranking, n_items: int) -> csr_matrix:
+    """The probabilities of what a model ranked, `(C, N)`, of its log-probabilities `(C, M)`."""
+    from scipy.sparse import csr_matrix
+
+    named = model.items >= 0
+    likely = np.exp(model.scores[named].astype(np.float64))
+    entries = (np.maximum(likely, _LEAST), (np.nonzero(named)[0], model.items[named]))
+    return csr_matrix(entries, shape=(len(model), n_items))
+
+
+def probabilities_of(distribution: csr_matrix, items: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The probabilities `(C, K)` of given items `(C, K)` in a distribution `(C, N)`."""
+    rows = np.arange(len(items))[:, None]
+    return np.asarray(distribution[rows, items].todense())
 
 
 def mix_in_turn(
@@ -166,8 +186,7 @@ def mixed_scores(
         `(C, K)` log-probabilities of the mixture.
     """
     weight = share.effective_weight[:, None]  # (C, 1)
-    rows = np.arange(len(items))[:, None]
-    other = np.asarray(share.distribution[rows, items].todense())  # (C, N) -> (C, K)
+    other = probabilities_of(share.distribution, items)  # (C, N) -> (C, K)
     likely = np.maximum(np.exp(model.astype(np.float64)), _LEAST)
     return np.asarray(np.log(np.maximum((1 - weight) * likely + weight * other, _LEAST)))
 

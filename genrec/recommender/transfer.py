@@ -116,6 +116,7 @@ def transfer(
         data=data_facts(catalog, new_log) | {"transferred_from": recommender.data},
         likeness=None,
         text_model=_text_model(recommender, catalog),
+        reranker=None,
         item_vectors=None
         if recommender.item_vectors is None
         else recommender.language_model.read_of(found),

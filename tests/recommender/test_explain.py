@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from genrec import Catalog, FitSettings, GenerativeRecommender, Histories, InputError, Interactions
+from genrec.recommender.components import joined
 from genrec.recommender.explain import LEAST_FALL, explain
 from genrec.recommender.mixture import mix
 from genrec.recommender.request import Request
@@ -203,7 +204,8 @@ def test_given_items_get_the_scores_of_a_ranking(recommender):
     found = model.score(histories, ranking.items)
     np.testing.assert_allclose(found, ranking.scores, atol=1e-4)
     few = model.alone().rank(histories, 10, exclude_seen=False)
-    mixed = mix(few, model._shares(histories)[-1], 10)
+    parts = {part.name: part.scores(histories) for part in model.components}
+    mixed = mix(few, joined(parts, model.settings)[0], 10)
     named_by_model = np.array([np.isin(a, b) for a, b in zip(mixed.items, few.items, strict=True)])
     again = model.score(histories, mixed.items)
     np.testing.assert_allclose(again[named_by_model], mixed.scores[named_by_model], atol=1e-4)

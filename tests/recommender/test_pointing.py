@@ -17,6 +17,7 @@ from genrec.fitting.few_shot import FUSED, without_training
 from genrec.fitting.further import fit_further, further_settings
 from genrec.language_model.item_attention import states_in_front
 from genrec.language_model.weights import hash_weights
+from genrec.recommender.components import joined
 from genrec.recommender.folder.export import export_model
 from genrec.recommender.mixture import mix
 from genrec.recommender.transfer import TransferSettings, alike, transfer
@@ -149,7 +150,9 @@ def test_weights_are_chosen_beside_what_they_are_served_beside(pointing):
     histories = Histories.of([[4, 9], [7]])
     memory = half.settings.memory.replace(weight=0.3)
     whole = half.changed(settings=half.settings.replace(memory=memory))
-    mixed = mix(half.expected(histories), whole._shares(histories)[-1], 10, deny=list(histories))
+    parts = {part.name: part.scores(histories) for part in whole.components}
+    [share] = joined(parts, whole.settings)
+    mixed = mix(half.expected(histories), share, 10, deny=list(histories))
     served = whole.rank(histories, 10, exclude_seen=True)
     assert mixed.items.tolist() == served.items.tolist()
     np.testing.assert_allclose(mixed.scores, served.scores)

@@ -13,6 +13,7 @@ from genrec.language_model import LanguageModel
 from genrec.recommender.catalog import FittedCatalog
 from genrec.recommender.fitted_recommender import AnyRecommender, FittedRecommender
 from genrec.recommender.folder.card import write_card
+from genrec.recommender.reranker import Reranker
 from genrec.recommender.settings import read_settings
 
 __all__ = ["open_folder", "save_folder"]
@@ -27,6 +28,8 @@ def save_folder(recommender: FittedRecommender, folder: Path, *, overwrite: bool
         recommender.language_model.save(building / "language_model")
         if recommender.text_model is not None:
             recommender.text_model.save(building)
+        if recommender.reranking is not None:
+            recommender.reranking.save(building)
         (building / "metrics.json").write_text(json.dumps(recommender.metrics, indent=2) + "\n")
         content = {
             "provenance": provenance(),
@@ -63,7 +66,14 @@ def open_folder(
     language_model.to(torch_device, dtype)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     index = Trie.load(path) if (path := folder / "trie.safetensors").exists() else None
+    reranker = Reranker.load(folder)
     fitted = FittedCatalog.read(folder, manifest, settings)
     if fitted.text_model is not None:
         fitted = replace(fitted, text_model=fitted.text_model.to(torch_device))
-    return kind(language_model=language_model, metrics=metrics, index=index, **vars(fitted))
+    return kind(
+        language_model=language_model,
+        metrics=metrics,
+        reranker=reranker,
+        index=index,
+        **vars(fitted),
+    )

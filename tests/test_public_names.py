@@ -64,6 +64,7 @@ COMMANDS = {
         "--missing-users --output --query --quoting --separator --timestamp --unknown-items "
         "--user-id --where --workers -k FOLDER"
     ),
+    "refit": "--out --overwrite --restart FOLDER",
     "serve": (
         "--device --drain --dtype --host --max-batch --max-body --max-wait-ms --no-auth --port "
         "--queue --timeout --watch FOLDER"

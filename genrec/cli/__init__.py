@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from genrec.cli import adapters, demo, evaluate, fit, inspect, items, recommend, serve, transfer
+from genrec.cli import (
+    adapters,
+    demo,
+    evaluate,
+    fit,
+    inspect,
+    items,
+    recommend,
+    refit,
+    serve,
+    transfer,
+)
 from genrec.common.program import log_to_stderr, program
 
 __all__ = ["app", "main"]
@@ -26,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(demo.commands)
 app.add_typer(fit.commands)
+app.add_typer(refit.commands)
 app.add_typer(transfer.commands)
 app.add_typer(adapters.commands)
 app.add_typer(evaluate.commands)

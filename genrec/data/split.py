@@ -19,6 +19,7 @@ from genrec.data.timestamps import parse_date
 
 __all__ = [
     "cold_items",
+    "learning_validation",
     "leave_one_out",
     "same_time",
     "temporal",
@@ -153,6 +154,25 @@ def cold_items(log: Interactions, fraction: float = 0.1, seed: int = 0) -> Split
         notes=(f"{size:,} of {len(seen):,} items are cold", *split.notes),
     )
     return _checked(split, log, "raise fraction or change seed")
+
+
+def learning_validation(split: Split, log: Interactions) -> Split:
+    """Train on the validation targets and all before them, too; nothing is left to choose on.
+
+    Args:
+        split: of `log`, by any protocol whose training sequences are the starts of the users' own.
+        log: the interactions.
+    """
+    lengths = split.train.lengths.copy()
+    lengths[split.valid.users] = split.valid.histories.lengths + 1
+    note = f"{len(split.valid):,} validation targets are trained on"
+    return replace(
+        split,
+        protocol=f"{split.protocol}, validation trained on",
+        train=_heads(log.histories, lengths),
+        valid=Cases.none(),
+        notes=(*split.notes, note),
+    )
 
 
 def with_fewer_users(split: Split, share: float, seed: int) -> Split:

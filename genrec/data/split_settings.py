@@ -27,6 +27,8 @@ class SplitSettings(Settings):
     """Temporal: time from which events test."""
     fraction: float = Field(0.1, gt=0, lt=1)
     """User hold-out and cold items: share of users or items held out."""
+    hold_out: Literal["validation and test", "test"] = "validation and test"
+    """What is not trained on. Without a validation part nothing can be chosen: see `genrec refit`."""
     train_share: float = Field(1.0, gt=0, le=1)
     """Share of the users that training and validation see, drawn at random; the test stays whole. What little
     data does is measured with it."""
@@ -40,6 +42,15 @@ class SplitSettings(Settings):
     def _times_for_temporal(self) -> SplitSettings:
         if self.protocol == "temporal" and (self.valid_from is None or self.test_from is None):
             raise ValueError("the temporal protocol needs split.valid_from and split.test_from")
+        return self
+
+    @model_validator(mode="after")
+    def _cold_items_stay_cold(self) -> SplitSettings:
+        if self.protocol == "cold-items" and self.hold_out == "test":
+            raise ValueError(
+                "split.hold_out = test would train on items that are to stay cold: use another protocol, or "
+                "hold out validation and test"
+            )
         return self
 
     def apply(self, log: Interactions, seed: int) -> Split:
@@ -57,6 +68,12 @@ class SplitSettings(Settings):
         return without_fake_users(split, log, self.fake_users)
 
     def _whole(self, log: Interactions, seed: int) -> Split:
+        from genrec.data.split import learning_validation
+
+        split = self._cut(log, seed)
+        return learning_validation(split, log) if self.hold_out == "test" else split
+
+    def _cut(self, log: Interactions, seed: int) -> Split:
         from genrec.data import split
 
         if self.protocol == "temporal":

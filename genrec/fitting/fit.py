@@ -50,7 +50,7 @@ from genrec.semantic_ids.semantic_ids import SemanticIds
 from genrec.training import TrainingResult, train
 from genrec.training.processes import main_first
 
-__all__ = ["fit", "fit_folder"]
+__all__ = ["fit", "fit_folder", "fit_in"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def fit_folder(
         InputError: the data cannot be fitted with these settings, or a folder is in the way.
     """
     with WorkFolder.beside(out, overwrite=overwrite, restart=restart) as work:
-        recommender = _Fit(catalog, interactions, settings, work).run(kind)
+        recommender = fit_in(work, kind, catalog, interactions, settings)
         work.save(lambda: save_folder(recommender, out, overwrite=overwrite))
     return recommender
 
@@ -102,20 +102,32 @@ def fit(
     """
     if work is None:
         with WorkFolder.temporary() as folder:
-            return _Fit(catalog, interactions, settings, folder).run(kind)
+            return fit_in(folder, kind, catalog, interactions, settings)
     with WorkFolder(work, kept=True) as folder:
-        return _Fit(catalog, interactions, settings, folder).run(kind)
+        return fit_in(folder, kind, catalog, interactions, settings)
+
+
+def fit_in(
+    work: WorkFolder,
+    kind: type[AnyRecommender],
+    catalog: Catalog,
+    interactions: Interactions,
+    settings: FitSettings,
+) -> AnyRecommender:
+    """Fit in a work folder that is open, where the same fit goes on where it was interrupted."""
+    return _Fit(catalog, interactions, settings, work).run(kind)
 
 
 @dataclass
 class _Fit:
-    """One fit: its inputs, its work folder, and how long each step took."""
+    """One fit: its inputs, its work folder, and what its steps took."""
 
     catalog: Catalog
     interactions: Interactions
     settings: FitSettings
     work: WorkFolder
     seconds: dict[str, float] = field(default_factory=dict)
+    text_training: dict[str, int] = field(default_factory=dict)
 
     def run(self, kind: type[AnyRecommender]) -> AnyRecommender:
         """Take the six steps."""
@@ -206,7 +218,9 @@ class _Fit:
         if self.settings.text_model.weight == 0:
             return None
         with self._timed("text_model"):
-            return fit_text_model(self.catalog, split, self.settings, self.work)
+            found, result = fit_text_model(self.catalog, split, self.settings, self.work)
+        self.text_training = {"steps": result.steps, "best_step": result.best_step}
+        return found
 
     def _judge(self, report: QualityReport) -> None:
         """Say what the semantic IDs are like, and apply the quality gate before hours of training."""
@@ -238,6 +252,7 @@ class _Fit:
         return {
             "validation": None if valid is None else valid.to_json(),
             **training_metrics(recommender, result),
+            "text_model": self.text_training,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
         }
 

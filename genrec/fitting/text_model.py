@@ -25,7 +25,7 @@ from genrec.recommender.settings import FitSettings
 from genrec.recommender.text_model.model import NAMED, TextModel
 from genrec.recommender.text_model.network import TextNetwork
 from genrec.recommender.text_model.words import KnownWords, WordBags
-from genrec.training import train
+from genrec.training import TrainingResult, train
 from genrec.training.sharding import wants_shards
 
 __all__ = ["TextModelLoss", "TextTeacher", "fit_text_model"]
@@ -44,7 +44,7 @@ _CELLS = 2**25
 
 def fit_text_model(
     catalog: Catalog, split: Split, settings: FitSettings, work: WorkFolder
-) -> TextModel:
+) -> tuple[TextModel, TrainingResult]:
     """Train a text model on the training histories; the weights that validate best are kept.
 
     Args:
@@ -76,7 +76,7 @@ def fit_text_model(
             report=report,
         )
     log.info("text model: %s words, best at step %d", f"{len(known):,}", result.best_step)
-    return loss.trained(known)
+    return loss.trained(known), result
 
 
 def _untrained(

@@ -124,7 +124,7 @@ def choose_weights(
     Returns:
         The recommender with these weights and a reranker where that is clearly better, and the validation
         ndcg@10 of the mixture, of the language model alone, of each component alone, of the best mixture
-        without a language model, and of the reranker where one was tried.
+        without a language model, and of the reranker where there is one.
     """
     whole = recommender.settings
     stated = weights_of(whole)

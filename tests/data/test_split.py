@@ -18,7 +18,7 @@ from genrec.data import (
     temporal,
     user_holdout,
 )
-from genrec.data.split import with_fewer_users
+from genrec.data.split import learning_validation, with_fewer_users
 from genrec.data.split_settings import SplitSettings
 
 N = 12
@@ -57,6 +57,28 @@ def test_leave_one_out_by_hand() -> None:
     assert split.test.users.dtype == np.int64
     assert split.test.targets.dtype == np.int32
     assert split.train.offsets.dtype == np.int64
+
+
+def test_learning_validation_by_hand() -> None:
+    """What validated is trained on, whole users of a hold-out too; what tests stays where it was."""
+    log = make_log([[1, 2, 3, 4], [5], [6, 7], [8, 9, 8]])
+    before = leave_one_out(log)
+    split = learning_validation(before, log)
+    assert lists(split.train) == [[1, 2, 3], [5], [6], [8, 9]]
+    assert len(split.valid) == 0
+    assert cases(split.test) == cases(before.test)
+    assert split.protocol == "leave-one-out, validation trained on"
+    assert SplitSettings(hold_out="test").apply(log, 0).protocol == split.protocol
+    held = user_holdout(log, 0.34, seed=1)
+    [user] = held.valid.users
+    whole = learning_validation(held, log)
+    assert lists(whole.train)[user] == lists(log.histories)[user]
+    assert lists(whole.train)[held.test.users[0]] == []
+
+
+def test_cold_items_are_not_to_be_trained_on() -> None:
+    with pytest.raises(ValueError, match=r"split\.hold_out = test would train on items"):
+        SplitSettings(protocol="cold-items", hold_out="test")
 
 
 def test_temporal_by_hand() -> None:

@@ -198,7 +198,7 @@ def planted(kept, tmp_path_factory):
     histories = [[place[i] for i in history if i in place] for history in planted_histories()]
     work = WorkFolder(tmp_path_factory.mktemp("planted"))
     settings = planted_settings(max_steps=200, learning_rate=5e-3)
-    return fit_text_model(planted_catalog(kept), split_of(histories), settings, work)
+    return fit_text_model(planted_catalog(kept), split_of(histories), settings, work)[0]
 
 
 def ranks(model, histories, targets):
@@ -249,7 +249,7 @@ def test_a_fit_that_is_cut_goes_on_and_ends_with_the_same_weights(tmp_path, monk
 
     monkeypatch.setattr(TextModelLoss, "forward", counted)
     wanted = 0
-    whole = fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "whole"))
+    whole, _ = fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "whole"))
     assert len(steps) == 12
     steps.clear()
     wanted = 8
@@ -257,7 +257,7 @@ def test_a_fit_that_is_cut_goes_on_and_ends_with_the_same_weights(tmp_path, monk
         fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "cut"))
     steps.clear()
     wanted = 0
-    resumed = fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "cut"))
+    resumed, _ = fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "cut"))
     assert len(steps) == 5, "what was done is not done again"
     assert resumed.vectors.tobytes() == whole.vectors.tobytes()
     expected, found = whole.network.state_dict(), resumed.network.state_dict()
@@ -272,7 +272,7 @@ def test_the_same_seed_gives_the_same_model_and_leaves_the_random_state(tmp_path
         torch.manual_seed(place)
         before = torch.random.get_rng_state()
         work = WorkFolder(tmp_path / str(place))
-        found.append(fit_text_model(catalog, split, settings.replace(seed=seed), work).vectors)
+        found.append(fit_text_model(catalog, split, settings.replace(seed=seed), work)[0].vectors)
         assert torch.equal(torch.random.get_rng_state(), before)
     assert found[0].tobytes() == found[1].tobytes()
     assert found[0].tobytes() != found[2].tobytes()
@@ -293,7 +293,7 @@ def test_the_best_on_validation_is_kept(tmp_path, monkeypatch):
         return validate
 
     monkeypatch.setattr(module, "_validation", validation)
-    found = fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "it"))
+    found, _ = fit_text_model(catalog, split, settings, WorkFolder(tmp_path / "it"))
     assert len(kept) == 3
     assert found.vectors.tobytes() == kept[1].tobytes() != kept[2].tobytes()
 
@@ -310,7 +310,7 @@ def test_a_catalog_without_words_learns_from_clicks_alone(tmp_path):
         split_of(planted_histories(100)),
         planted_settings(max_steps=60, learning_rate=1e-2),
     )
-    model = fit_text_model(Catalog.read(table), split, settings, WorkFolder(tmp_path))
+    model, _ = fit_text_model(Catalog.read(table), split, settings, WorkFolder(tmp_path))
     assert len(model.known) == 0
     sold = [item for item in range(PAIRS) if item not in APART]
     found = ranks(model, [[item] for item in sold], [PAIRS + item for item in sold])

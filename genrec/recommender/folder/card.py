@@ -17,8 +17,15 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from genrec.language_model.pretrained import BASE_MODEL, BaseRecord
-from genrec.recommender.components import KINDS
-from genrec.recommender.folder.card_words import LIMITS, RETRAINED, SPLITS, UNMEASURED, USE
+from genrec.recommender.folder.card_mixture import fraction, mixture
+from genrec.recommender.folder.card_words import (
+    LIMITS,
+    ONLY_TEST,
+    RETRAINED,
+    SPLITS,
+    UNMEASURED,
+    USE,
+)
 from genrec.recommender.settings import FitSettings
 
 __all__ = ["CARD", "CardFacts", "model_card", "write_card"]
@@ -179,7 +186,7 @@ def _making(facts: CardFacts) -> list[str]:
         f"- Semantic IDs: {_semantic_ids(facts)}",
         f"- Language model: {_language_model(facts)}{_pointer(facts)}",
         f"- Training: {_training(facts)}",
-        f"- Mixture: {_mixture(facts)}",
+        f"- Mixture: {mixture(facts.settings, facts.metrics, facts.data)}",
         f"- Search: {_search(facts.settings)}",
     ]
     if facts.settings.exclude_seen is not None:
@@ -256,35 +263,6 @@ def _training(facts: CardFacts) -> str:
     )
 
 
-def _mixture(facts: CardFacts) -> str:
-    weights = {kind.title: kind.weight_of(facts.settings) or 0.0 for kind in KINDS}
-    weights = {"language model": max(0.0, 1 - sum(weights.values()))} | weights
-    said = ", ".join(f"{title} {weight:.2f}" for title, weight in weights.items())
-    before = any(kind in facts.metrics for kind in RETRAINED)
-    unchosen = "as in the recommender that it was made from" if before else "as set"
-    tried = facts.metrics.get("components") or facts.metrics.get("memory")
-    chosen = "chosen on validation" if tried else unchosen
-    return f"{said}; {chosen}{_without_language_model(tried or {})}{_not_compared(facts)}"
-
-
-def _without_language_model(tried: Mapping[str, float]) -> str:
-    """What the language model adds there, as far as that was measured."""
-    if not {"mixture", "without_language_model"} <= tried.keys():
-        return ""
-    whole, without = _fraction(tried["mixture"]), _fraction(tried["without_language_model"])
-    return f", where its ndcg@10 is {whole}, and {without} at best without the language model"
-
-
-def _not_compared(facts: CardFacts) -> str:
-    """Why likeness of texts has no weight, if the catalog is too large for it."""
-    memory, items = facts.settings.memory, facts.data["items"]["rows"]
-    if memory.text_weight or items <= memory.text_items:
-        return ""
-    return (
-        f"; texts of more than {memory.text_items:,} items are not compared (`memory.text_items`)"
-    )
-
-
 def _seen(facts: CardFacts) -> str:
     done = "left out of recommendations" if facts.settings.exclude_seen else "recommended again"
     found = facts.metrics.get("repeats", {})
@@ -292,8 +270,8 @@ def _seen(facts: CardFacts) -> str:
         return f"{done}, unless a request says otherwise"
     return (
         f"{done}, unless a request says otherwise; {found['share']:.1%} of the validation targets stand in "
-        f"their own history, and ndcg@10 was {_fraction(found['left_out'])} with seen items left out, "
-        f"{_fraction(found['kept'])} with them kept"
+        f"their own history, and ndcg@10 was {fraction(found['left_out'])} with seen items left out, "
+        f"{fraction(found['kept'])} with them kept"
     )
 
 
@@ -310,7 +288,7 @@ def _validation(facts: CardFacts) -> list[str]:
         return ["Nothing was measured here: there was no validation case, or no training."]
     lines = [*_protocol(found["protocol"]), "", "| metric | mean | interval |", "|---|---:|---:|"]
     lines += [
-        f"| {name} | {_fraction(value)} | {_interval(found['confidence'].get(name))} |"
+        f"| {name} | {fraction(value)} | {_interval(found['confidence'].get(name))} |"
         for name, value in found["metrics"].items()
         if re.fullmatch(rf"({'|'.join(_SHOWN)})@\d+", name)
     ]
@@ -336,12 +314,8 @@ def _protocol(protocol: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _fraction(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.4f}"
-
-
 def _interval(ends: Sequence[float | None] | None) -> str:
-    return "" if ends is None else " to ".join(_fraction(end) for end in ends)
+    return "" if ends is None else " to ".join(fraction(end) for end in ends)
 
 
 def _unmeasured(facts: CardFacts) -> Iterable[str]:
@@ -373,7 +347,8 @@ def _costs(metrics: Mapping[str, Any]) -> list[str]:
 
 def _limits(facts: CardFacts) -> Iterable[str]:
     if facts.metrics.get("training"):
-        yield SPLITS[facts.settings.split.protocol]
+        split = facts.settings.split
+        yield ONLY_TEST if split.hold_out == "test" else SPLITS[split.protocol]
     else:
         yield "It was never trained on this catalog; what it knows of it are its texts."
     if facts.settings.encoder.weight and facts.settings.encoder.name == "tfidf":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LIMITS", "RETRAINED", "SPLITS", "UNMEASURED", "USE"]
+__all__ = ["LIMITS", "ONLY_TEST", "RETRAINED", "SPLITS", "UNMEASURED", "USE"]
 
 SPLITS = {
     "leave-one-out": (
@@ -18,6 +18,9 @@ SPLITS = {
 }
 """Protocol -> what training did not see."""
 
+ONLY_TEST = "The test part of the log was held out of training."
+"""The same after a refit."""
+
 RETRAINED = {
     "distillation": "Made smaller from another, which taught it; training and costs are of that alone",
     "preference": (
@@ -26,6 +29,10 @@ RETRAINED = {
     "adapters": (
         "Domain adapters were added to its language model, each with a weight; training and costs are of "
         "what it was before, or, where the weights were learned, of that alone"
+    ),
+    "refit": (
+        "Fitted again on training and validation events together, for the passes, with the weights and the "
+        "reranker that a fit on training events alone had chosen"
     ),
     "further": "Trained further from another recommender's weights; training and costs are of that alone",
 }

@@ -355,6 +355,14 @@ def test_it_says_what_the_language_model_adds():
     )
 
 
+def test_it_says_what_a_reranker_adds():
+    tried = {"mixture": 0.0947, "without_language_model": 0.0925, "reranked": 0.0985}
+    said = sections(model_card(facts(metrics=METRICS | {"components": tried})))
+    assert "ordered anew by a reranker, cases that it was not fitted on get 0.0985" in said[
+        "How it was made"
+    ].replace("\n", " ")
+
+
 def test_it_says_that_texts_of_a_large_catalog_were_not_compared():
     def made(items, weight):
         settings = FitSettings(memory={"weight": 0.3, "text_weight": weight, "text_items": 4000})

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEPTH", "FILE", "Layers", "Reranker", "evidence", "logits_of"]
 
-DEPTH = 100
+DEPTH = 50
 """The mixture's best items that are ordered anew."""
 FILE = "reranker.json"
 """In a recommender folder."""

@@ -95,7 +95,7 @@ class FitSettings(Settings):
     """A small network that learns what words mean in the log, mixed with what the language model expects."""
     query: QuerySettings = QuerySettings()
     """What words of a request say, beside what the history does."""
-    mixture_users: int = Field(10_000, ge=1)
+    mixture_users: int = Field(20_000, ge=1)
     """Most validation users on whom the mixture is chosen after training, drawn at random."""
     validation_users: int = Field(2000, ge=1)
     """Most users in a validation during training, drawn at random."""

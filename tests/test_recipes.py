@@ -110,7 +110,10 @@ def test_compare_demo_then_another_row(tmp_path):
     out = tmp_path / "runs" / "compare_demo.json"
     assert out.with_suffix(".md").read_text().strip() == done.stdout.strip()
     first = json.loads(out.read_text())["rows"]
-    assert list(first) == ["residual k-means", "random"]
+    assert list(first) == ["residual k-means", "the same, numbered", "random"]
+    numbered = first["the same, numbered"]
+    assert numbered["by_codes"] > numbered["validation"]["metrics"]["recall@10"]
+    assert first["random"]["by_codes"] is None
     assert all(0 <= row["validation"]["metrics"]["recall@10"] <= 1 for row in first.values())
     run(["tokenizers/compare.py", "tokenizers/compare_demo.yaml", *words], tmp_path)
     assert json.loads(out.read_text())["rows"] == first, "a row that is there is not measured again"

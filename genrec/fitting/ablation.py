@@ -39,6 +39,8 @@ __all__ = ["LANGUAGE_MODEL", "AblationRow", "likeliest", "measure_components"]
 
 LANGUAGE_MODEL = "language_model"
 """Name of the language model among the weights of a row."""
+_TEACHER = "text_model"
+"""The component that teaches the language model."""
 _TITLES = {kind.name: kind.title for kind in KINDS} | {LANGUAGE_MODEL: "language model"}
 T = TypeVar("T")
 Model = Callable[[Histories, int], Ranking]
@@ -261,9 +263,17 @@ def _alone(told: _Told) -> list[_Mixed]:
 
 
 def _without(told: _Told) -> list[_Mixed]:
-    """The whole without each part, as far as another is left."""
+    """The whole without each part, as far as another is left.
+
+    A text model and the language model that it taught know much the same, and stand in for each other where
+    one is left out: they have a row without both.
+    """
     names = list(told.components)
     rows = [told.weighed(f"without the {_TITLES[LANGUAGE_MODEL]}", names, None)] if names else []
+    others = [name for name in names if name != _TEACHER]
+    if 0 < len(others) < len(names):
+        both = f"without the {_TITLES[LANGUAGE_MODEL]} and the {_TITLES[_TEACHER]}"
+        rows.append(told.weighed(both, others, None))
     for name in names:
         others = [other for other in names if other != name]
         rows.append(told.weighed(f"without the {_TITLES[name]}", others, told.model))

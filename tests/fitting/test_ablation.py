@@ -146,6 +146,19 @@ def test_the_whole_is_what_the_recommender_ranks(fitted, exclude_seen, ks):
     assert len({row.evaluation.metrics["ndcg@" + str(ks[0])] for row in (whole, model, codes)}) == 3
 
 
+def test_language_model_and_its_teacher_have_a_row_without_both(recommender):
+    weights = {"counts": 0.2, "texts": 0.2, "text_model": 0.3}
+    settings = with_weights(recommender.settings, weights)
+    rows = {row.name: row for row in measure_components(recommender.changed(settings=settings))}
+    both = rows["without the language model and the text model"]
+    assert both.weights.keys() == {"counts", "texts"}
+    alone = dict.fromkeys(weights, 0.0) | {"text_model": 0.3}
+    settings = with_weights(recommender.settings, alone)
+    rows = {row.name: row for row in measure_components(recommender.changed(settings=settings))}
+    assert "without the language model and the text model" not in rows, "nothing would be left"
+    assert "without the language model" in rows
+
+
 def mixing(fitted, counts, texts):
     """The recommender with these rows {item: probability} of a history as its components."""
     recommender = fitted.changed(settings=with_weights(fitted.settings, PLANTED))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,19 @@ class Weighing:
         there[there] = entries[found[there]] == wanted[there]
         starts = np.searchsorted(case, np.arange(len(cases) + 1))
         return cls(tuple(parts), table, starts, np.where(there, found, -1))
+
+    @classmethod
+    def concatenate(cls, some: Sequence[Weighing]) -> Weighing:
+        """Put the cases of one or more below each other."""
+        shifts = np.cumsum([0, *(len(one.probabilities) for one in some)])
+        starts = [one.starts[:-1] + shift for one, shift in zip(some, shifts, strict=False)]
+        targets = [
+            np.where(one.targets >= 0, one.targets + shift, -1)
+            for one, shift in zip(some, shifts, strict=False)
+        ]
+        table = np.concatenate([one.probabilities for one in some])
+        ends = np.concatenate([*starts, shifts[-1:]])
+        return replace(some[0], probabilities=table, starts=ends, targets=np.concatenate(targets))
 
     def ndcg(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
         """The ndcg@k `(C,)` of the mixture; what the weights leave to 1 is the language model's."""

@@ -18,11 +18,11 @@ from genrec.fitting.weighing import Weighing, clearly_better
 from genrec.recommender.components import KINDS, weights_of, with_weights
 from genrec.recommender.fitted_recommender import AnyRecommender
 from genrec.recommender.memory import compare_texts
-from genrec.recommender.mixture import Share, mix
+from genrec.recommender.mixture import Component, Share, mix
 from genrec.recommender.settings import FitSettings
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    pass
 
 __all__ = [
     "UNCHOSEN",
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 POINTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """What `choose_pointer_weight` tries."""
+_ASKED = 2000
+"""Cases of which the parts are asked together."""
 UNCHOSEN = 0.5
 """What the pointer weighs where nothing can be tried."""
 W = TypeVar("W")
@@ -135,11 +137,9 @@ def choose_weights(
     if not len(cases):
         return recommender.changed(settings=with_weights(whole, before or _filled(stated, {}))), {}
     recommender = _compared(recommender)
-    parts = _expected(recommender, cases, stated)
-    weighing = Weighing.of(
-        recommender.expected(cases.histories), parts, cases, recommender.exclude_seen
-    )
-    asked = {name: weight for name, weight in stated.items() if name in parts or weight is not None}
+    weighing = _weighing(recommender, cases, stated)
+    known = weighing.names
+    asked = {name: weight for name, weight in stated.items() if name in known or weight is not None}
     best = weighing.best(asked, before)
     weights = {kind.name: best.get(kind.name, stated[kind.name] or 0.0) for kind in KINDS}
     reranker, reranked = fit_reranker(weighing, weights, whole.seed)
@@ -172,17 +172,31 @@ def _compared(recommender: AnyRecommender) -> AnyRecommender:
     return recommender.changed(likeness=likeness)
 
 
-def _expected(
+def _weighing(
     recommender: AnyRecommender, cases: Cases, stated: Mapping[str, float | None]
-) -> dict[str, csr_matrix]:
-    """What each component that may have weight expects of C cases, `(C, N)`."""
+) -> Weighing:
+    """What every part says of the cases, asked of some at a time: rows of counts name thousands of items."""
+    components = _components(recommender, stated)
+    found = []
+    for start in range(0, len(cases), _ASKED):
+        some = cases.take(np.arange(start, min(start + _ASKED, len(cases))))
+        parts = {name: component.scores(some.histories) for name, component in components.items()}
+        model = recommender.expected(some.histories)
+        found.append(Weighing.of(model, parts, some, recommender.exclude_seen))
+    return Weighing.concatenate(found)
+
+
+def _components(
+    recommender: AnyRecommender, stated: Mapping[str, float | None]
+) -> dict[str, Component]:
+    """Those that may have weight, by name."""
     found = {}
     for kind in KINDS:
         # Texts that were not compared are too many, or hold no word.
         unknown = kind.name == "texts" and recommender.likeness is None
         component = None if unknown or stated[kind.name] == 0 else kind.make(recommender)
         if component is not None:
-            found[kind.name] = component.scores(cases.histories)
+            found[kind.name] = component
     return found
 
 

@@ -1,6 +1,7 @@
 """Weighing of the mixture's parts: against the mixture itself, and the choice of weights by hand."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -74,6 +75,29 @@ def test_any_weights_give_what_the_mixture_gives(seed, exclude_seen):
         found = Weighing(*(vars(weighing) | {"k": 5}).values()).ndcg(named)
         np.testing.assert_allclose(found, expected)
         assert 0.05 < expected.mean() < 0.95
+
+
+@pytest.mark.parametrize("cuts", [(0, 60), (0, 1, 60), (0, 17, 40, 60)])
+def test_cases_asked_in_parts_are_those_asked_together(cuts):
+    rng = np.random.default_rng(0)
+    nothing = [[]] * 60
+    rows = [drawn_rows(rng, nothing, 20, 5, empty) for empty in (0.0, 0.3, 0.6)]
+    cases = Cases(np.arange(60), Histories.of(nothing), rng.integers(0, 20, 60))
+
+    def weighed(first, last):
+        model, one, other = (part[first:last] for part in rows)
+        some = cases.take(np.arange(first, last))
+        parts = {"one": part_of(*one), "other": part_of(*other)}
+        return Weighing.of(model_of(*model), parts, some, exclude_seen=True)
+
+    whole = weighed(0, 60)
+    pieces = [weighed(*ends) for ends in pairwise(cuts)]
+    found = Weighing.concatenate(pieces)
+    assert (found.targets < 0).any()
+    for name in ("probabilities", "starts", "targets"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    weights = {"one": 0.3, "other": 0.2}
+    np.testing.assert_array_equal(found.ndcg(weights), whole.ndcg(weights))
 
 
 def test_seen_items_are_no_rivals_where_they_are_left_out():

@@ -26,6 +26,7 @@ from genrec.recommender.inspection import inspect_recommender
 COMMANDS = [
     "demo",
     "fit",
+    "refit",
     "transfer",
     "adapters",
     "evaluate",
@@ -223,7 +224,7 @@ def test_evaluate_shows_what_each_part_brings(command, recommender_folder, tmp_p
     assert (whole["name"], whole["metrics"]) == ("genrec", plain["metrics"])
     assert whole["differences"] is None
     without = {row["name"]: row for row in rows if row["differences"]}
-    assert len(without) == len(whole["weights"])
+    assert len(without) == len(whole["weights"]) + 1, "one without language model and text model"
     for name, row in without.items():
         assert name.startswith("without the ")
         lost = whole["metrics"]["ndcg@10"] - row["metrics"]["ndcg@10"]

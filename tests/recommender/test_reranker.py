@@ -129,13 +129,17 @@ class TestInARecommender:
         free = whole.rank(HISTORIES, 60, exclude_seen=True)
         allow = np.arange(0, 120, 2, dtype=np.int32)
         found = whole.rank(HISTORIES, 10, exclude_seen=True, allow=allow)
+        compared = 0
         for all_items, all_scores, items, scores in zip(
             free.items, free.scores, found.items, found.scores, strict=True
         ):
             among = dict(zip(all_items.tolist(), all_scores.tolist(), strict=True))
             for item, score in zip(items.tolist(), scores.tolist(), strict=True):
                 assert item % 2 == 0
-                assert among.get(item, score) == pytest.approx(score, abs=1e-5)
+                if item in among:
+                    compared += 1
+                    assert among[item] == pytest.approx(score, abs=1e-5)
+        assert compared >= 20
 
     def test_it_is_of_one_mixture(self, reranking):
         other = with_weights(reranking.settings, {"counts": 0.31})
@@ -155,10 +159,9 @@ class TestInARecommender:
         ids = whole.catalog.item_ids
         history = [ids[item] for item in (17, 4, 99)]
         found = whole.recommend([history], k=3, explain=1)[0]
-        for said in found:
-            [reason] = said.reasons or [None]
-            if reason is None:
-                continue
+        reasons = [(said, reason) for said in found for reason in said.reasons]
+        assert reasons
+        for said, reason in reasons:
             items = whole.catalog.index_of([said.item_id])[None].astype(np.int32)
             kept = [whole.catalog.index_of([i])[0] for i in history if i != reason.item_id]
             without = whole.score(Histories.of([kept]), items)[0, 0]

@@ -36,8 +36,12 @@ def refit(
     The newest event but one of every user is then learned from, too. Test stays held out, so that genrec
     evaluate says what it brought. It takes as long as the fit did.
     """
+    from genrec.common.artifacts import require_free
     from genrec.fitting.refit import refit_folder
 
+    require_free(
+        out, overwrite=overwrite, advice="choose another --out, or replace it with --overwrite"
+    )
     recommender = open_recommender(folder, "cpu")
     refit_folder(recommender, out, overwrite=overwrite, restart=restart)
     log_lines([f"recommender in {out}; next: genrec evaluate {out} --baselines"])

@@ -60,6 +60,9 @@ def test_the_folder_holds_it_and_its_card_says_so(refitted, reranking, tmp_path,
     reranking.save_pretrained(folder)
     answer = command("refit", folder, "--out", tmp_path / "out")
     assert answer.status == 0, answer.err
+    refused = command("refit", folder, "--out", tmp_path / "out")
+    assert refused.status == 2
+    assert "replace it with --overwrite" in refused.message
     again = GenerativeRecommender.from_pretrained(tmp_path / "out")
     histories = again.split.test.histories
     found, wanted = (r.rank(histories, 5, exclude_seen=True) for r in (again, refitted))
